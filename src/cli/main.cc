@@ -1,0 +1,87 @@
+// dmfs: the command of a dmfs mount. It goes by three more names: devmap_name
+// (dmsetup's own alias) and mount.fuse.dmfs (the helper that mount(8) runs).
+
+#include <fmt/format.h>
+#include <string.h>
+
+#include <string>
+
+#include "cli/command.h"
+
+namespace dmfs::cli {
+
+int mount_helper(int argc, char** argv);  // mount.cc
+
+namespace {
+
+// devmap_name MAJOR MINOR, devmap_name MAJOR:MINOR
+void become_devmap_name(CommandLine& line) {
+    std::vector<std::string> numbers = line.arguments;
+    numbers.insert(numbers.begin(), line.command);
+    if (numbers.size() == 1) {
+        size_t colon = numbers[0].find(':');
+        if (colon != std::string::npos) numbers = {numbers[0].substr(0, colon), numbers[0].substr(colon + 1)};
+    }
+    line.command = "devmap_name";
+    line.arguments = numbers;
+}
+
+int run(int argc, char** argv) {
+    std::string program = argc > 0 ? argv[0] : "dmfs";
+    program = program.substr(program.rfind('/') + 1);
+    if (program == "mount.fuse.dmfs") return mount_helper(argc, argv);
+
+    Invocation invocation;
+    std::string name;  // what the refusal is about
+    try {
+        CommandLine line = parse_command_line(argc, argv);
+        if (program == "devmap_name") become_devmap_name(line);
+        if (line.options.help) line.command = "help";
+        if (line.options.version) line.command = "version";
+        if (line.command.empty()) {
+            fmt::print(stderr, "{}", usage());
+            return 1;
+        }
+        invocation.command = line.command;
+        invocation.options = line.options;
+        invocation.arguments = line.arguments;
+
+        const Command* command = find_command(line.command);
+        if (command == nullptr) {
+            std::vector<std::string> names;
+            for (const Command& known : command_table()) names.emplace_back(known.name);
+            std::vector<std::string> near = similar_names(line.command, names);
+            fmt::print(stderr, "dmfs: {}: unknown command: {}\n  {}\n", line.command, strerror(EINVAL),
+                       near.empty() ? "`dmfs help` lists them" : "did you mean " + near.front() + "?");
+            return 1;
+        }
+        auto given = static_cast<int>(line.arguments.size());
+        bool by_option = line.options.uuid || line.options.minor || line.options.select;
+        if (given + by_option < command->min_arguments ||
+            (command->max_arguments >= 0 && given > command->max_arguments)) {
+            fmt::print(stderr, "dmfs: {}: {} arguments: {}\n  {}\n", line.command,
+                       given > command->min_arguments ? "too many" : "too few", strerror(EINVAL),
+                       usage_of(line.command));
+            return 1;
+        }
+        if (!line.arguments.empty() && !line.options.concise) name = line.arguments.front();
+        int code = command->function(invocation);
+        if (fflush(stdout) != 0) throw Refused(errno, "cannot write the answer");
+        return code;
+    } catch (const Refused& refused) {
+        if (refused.reason().empty()) return 1;  // getopt_long has said it
+        if (invocation.command.empty())
+            fmt::print(stderr, "dmfs: {}: {}\n", refused.reason(), strerror(refused.error()));
+        else
+            print_refusal(invocation, name, refused);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "dmfs: {}: {}\n", invocation.command, error.what());
+    }
+    return 1;
+}
+
+}  // namespace
+
+}  // namespace dmfs::cli
+
+int main(int argc, char** argv) { return dmfs::cli::run(argc, argv); }

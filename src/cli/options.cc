@@ -1,0 +1,309 @@
+#include "cli/options.h"
+
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+
+#include <cstdlib>
+#include <limits>
+
+#include "base/refused.h"
+#include "base/words.h"
+
+namespace dmfs::cli {
+
+namespace {
+
+// Options without a letter of their own.
+enum : int {
+    kMount = 256,
+    kJson,
+    kTable,
+    kConcise,
+    kTarget,
+    kExec,
+    kTree,
+    kShowKeys,
+    kInactive,
+    kMangleName,
+    kNoHeadings,
+    kHeadings,
+    kNamePrefixes,
+    kUnquoted,
+    kRows,
+    kSeparator,
+    kCount,
+    kInterval,
+    kSetUuid,
+    kRetry,
+    kDeferred,
+    kNoFlush,
+    kNoLockFs,
+    kLazy,
+    kPartScan,
+    kSectorSize,
+    kConfig,
+    kVersion,
+    kForeground,
+    kIgnored,
+    kIgnoredWithValue,
+};
+
+constexpr char kShort[] = "cCfG:hj:m:M:no:O:rS:u:U:vy";
+
+const option kLong[] = {
+    {"mount", required_argument, nullptr, kMount},
+    {"json", no_argument, nullptr, kJson},
+    {"columns", no_argument, nullptr, 'c'},
+    {"force", no_argument, nullptr, 'f'},
+    {"gid", required_argument, nullptr, 'G'},
+    {"help", no_argument, nullptr, 'h'},
+    {"major", required_argument, nullptr, 'j'},
+    {"minor", required_argument, nullptr, 'm'},
+    {"mode", required_argument, nullptr, 'M'},
+    {"notable", no_argument, nullptr, 'n'},
+    {"options", required_argument, nullptr, 'o'},
+    {"sort", required_argument, nullptr, 'O'},
+    {"readonly", no_argument, nullptr, 'r'},
+    {"read-only", no_argument, nullptr, 'r'},
+    {"select", required_argument, nullptr, 'S'},
+    {"uuid", required_argument, nullptr, 'u'},
+    {"uid", required_argument, nullptr, 'U'},
+    {"verbose", no_argument, nullptr, 'v'},
+    {"yes", no_argument, nullptr, 'y'},
+    {"table", required_argument, nullptr, kTable},
+    {"concise", no_argument, nullptr, kConcise},
+    {"target", required_argument, nullptr, kTarget},
+    {"exec", required_argument, nullptr, kExec},
+    {"tree", no_argument, nullptr, kTree},
+    {"showkeys", no_argument, nullptr, kShowKeys},
+    {"inactive", no_argument, nullptr, kInactive},
+    {"manglename", required_argument, nullptr, kMangleName},
+    {"noheadings", no_argument, nullptr, kNoHeadings},
+    {"headings", required_argument, nullptr, kHeadings},
+    {"nameprefixes", no_argument, nullptr, kNamePrefixes},
+    {"unquoted", no_argument, nullptr, kUnquoted},
+    {"rows", no_argument, nullptr, kRows},
+    {"separator", required_argument, nullptr, kSeparator},
+    {"count", required_argument, nullptr, kCount},
+    {"interval", required_argument, nullptr, kInterval},
+    {"setuuid", no_argument, nullptr, kSetUuid},
+    {"retry", no_argument, nullptr, kRetry},
+    {"deferred", no_argument, nullptr, kDeferred},
+    {"noflush", no_argument, nullptr, kNoFlush},
+    {"nolockfs", no_argument, nullptr, kNoLockFs},
+    {"lazy", no_argument, nullptr, kLazy},
+    {"partscan", no_argument, nullptr, kPartScan},
+    {"sector-size", required_argument, nullptr, kSectorSize},
+    {"config", required_argument, nullptr, kConfig},
+    {"foreground", no_argument, nullptr, kForeground},
+    {"version", no_argument, nullptr, kVersion},
+    // Nodes under /dev, udev and read-ahead are the kernel's; dmsetup's scripts may ask for them.
+    {"addnodeoncreate", no_argument, nullptr, kIgnored},
+    {"addnodeonresume", no_argument, nullptr, kIgnored},
+    {"checks", no_argument, nullptr, kIgnored},
+    {"noopencount", no_argument, nullptr, kIgnored},
+    {"noudevrules", no_argument, nullptr, kIgnored},
+    {"noudevsync", no_argument, nullptr, kIgnored},
+    {"verifyudev", no_argument, nullptr, kIgnored},
+    {"readahead", required_argument, nullptr, kIgnoredWithValue},
+    {"udevcookie", required_argument, nullptr, kIgnoredWithValue},
+    {nullptr, 0, nullptr, 0},
+};
+
+uint64_t number(const char* option, const char* text, uint64_t below) {
+    std::optional<uint64_t> value = parse_decimal(text);
+    if (!value || *value >= below)
+        throw Refused(EINVAL, std::string(option) + " '" + text + "' is no such number");
+    return *value;
+}
+
+uint32_t number32(const char* option, const char* text) {
+    return static_cast<uint32_t>(number(option, text, uint64_t{1} << 32));
+}
+
+uint32_t octal_mode(const char* text) {
+    char* end = nullptr;
+    unsigned long mode = strtoul(text, &end, 8);
+    if (*text == 0 || *end != 0 || mode > 07777)
+        throw Refused(EINVAL, std::string("mode '") + text + "' is not octal");
+    return static_cast<uint32_t>(mode);
+}
+
+uint32_t user_id(const char* text) {
+    if (parse_decimal(text)) return number32("uid", text);
+    const passwd* user = getpwnam(text);
+    if (user == nullptr) throw Refused(EINVAL, std::string("no user '") + text + "'");
+    return user->pw_uid;
+}
+
+uint32_t group_id(const char* text) {
+    if (parse_decimal(text)) return number32("gid", text);
+    const group* found = getgrnam(text);
+    if (found == nullptr) throw Refused(EINVAL, std::string("no group '") + text + "'");
+    return found->gr_gid;
+}
+
+// One option; false if getopt_long did not know it.
+bool take(int letter, Options& options) {
+    switch (letter) {
+        case 'c':
+        case 'C':
+            options.columns = true;
+            return true;
+        case 'f':  // remove's, and mount's
+            options.force = options.foreground = true;
+            return true;
+        case 'G':
+            options.gid = group_id(optarg);
+            return true;
+        case 'h':
+            options.help = true;
+            return true;
+        case 'j':
+            options.major = number32("major", optarg);
+            return true;
+        case 'm':
+            options.minor = number32("minor", optarg);
+            return true;
+        case 'M':
+            options.mode = octal_mode(optarg);
+            return true;
+        case 'n':
+            options.no_table = true;
+            return true;
+        case 'o':
+            // mount -o a -o b; and dmsetup's last -o counts, but joining does no harm there
+            options.fields = options.fields ? *options.fields + "," + optarg : optarg;
+            return true;
+        case 'O':
+            options.sort = optarg;
+            return true;
+        case 'r':
+            options.readonly = true;
+            return true;
+        case 'S':
+            options.select = optarg;
+            return true;
+        case 'u':
+            options.uuid = optarg;
+            return true;
+        case 'U':
+            options.uid = user_id(optarg);
+            return true;
+        case 'v':
+            options.verbose++;
+            return true;
+        case 'y':
+            return true;
+        case kMount:
+            options.mount = optarg;
+            return true;
+        case kJson:
+            options.json = true;
+            return true;
+        case kTable:
+            options.table = optarg;
+            return true;
+        case kConcise:
+            options.concise = true;
+            return true;
+        case kTarget:
+            options.target = optarg;
+            return true;
+        case kExec:
+            options.exec = optarg;
+            return true;
+        case kTree:
+            options.tree = true;
+            return true;
+        case kShowKeys:
+            options.show_keys = true;
+            return true;
+        case kInactive:
+            options.inactive = true;
+            return true;
+        case kMangleName:
+            options.mangling = parse_mangling(optarg);
+            return true;
+        case kNoHeadings:
+            options.headings = false;
+            return true;
+        case kHeadings:
+            options.headings = std::string(optarg) != "none" && std::string(optarg) != "0";
+            return true;
+        case kNamePrefixes:
+            options.name_prefixes = true;
+            return true;
+        case kUnquoted:
+            options.unquoted = true;
+            return true;
+        case kRows:
+            options.rows = true;
+            return true;
+        case kSeparator:
+            options.separator = optarg;
+            return true;
+        case kCount:
+            options.count = number("count", optarg, UINT64_MAX);
+            return true;
+        case kInterval:
+            options.interval = number("interval", optarg, 1U << 31);
+            return true;
+        case kSetUuid:
+            options.set_uuid = true;
+            return true;
+        case kRetry:
+            options.retry = true;
+            return true;
+        case kDeferred:
+            options.deferred = true;
+            return true;
+        case kNoFlush:
+            options.noflush = true;
+            return true;
+        case kNoLockFs:
+            options.nolockfs = true;
+            return true;
+        case kLazy:
+            options.lazy = true;
+            return true;
+        case kPartScan:
+            options.partscan = true;
+            return true;
+        case kSectorSize:
+            options.sector_size = number32("sector size", optarg);
+            return true;
+        case kConfig:
+            options.config = optarg;
+            return true;
+        case kForeground:
+            options.foreground = true;
+            return true;
+        case kVersion:
+            options.version = true;
+            return true;
+        case kIgnored:
+        case kIgnoredWithValue:
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, char** argv) {
+    CommandLine line;
+    if (const char* mode = getenv("DM_DEFAULT_NAME_MANGLING_MODE"))
+        line.options.mangling = parse_mangling(mode);
+    optind = 0;
+    int letter;
+    while ((letter = getopt_long(argc, argv, kShort, kLong, nullptr)) != -1)
+        if (!take(letter, line.options)) throw Refused(EINVAL, "");
+    if (optind < argc) line.command = argv[optind++];
+    line.arguments.assign(argv + optind, argv + argc);
+    return line;
+}
+
+}  // namespace dmfs::cli

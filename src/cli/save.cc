@@ -1,0 +1,92 @@
+// save: the running set of volumes as a dmfs.toml, which `dmfs mount --config`
+// takes. A volume stands behind those it stands on, since they are made in the
+// order of the file. Keys of tables are written out: the file is the owner's alone.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <functional>
+#include <set>
+
+#include "cli/commands.h"
+#include "dm/config.h"
+
+namespace dmfs::cli {
+
+namespace {
+
+// Lower volumes first. Volumes cannot stand on themselves, but a set is kept so
+// that no control tree, however odd, makes this endless.
+std::vector<std::string> from_below(const ControlClient& control) {
+    std::vector<std::string> order;
+    std::set<std::string> seen;
+    std::function<void(const std::string&)> visit = [&](const std::string& name) {
+        if (!seen.insert(name).second) return;
+        for (const Dependency& one : control.deps(name))
+            if (one.is_volume()) visit(one.name);
+        order.push_back(name);
+    };
+    for (const std::string& name : control.volumes()) visit(name);
+    return order;
+}
+
+Config running_config(const ControlClient& control) {
+    Config config;
+    for (const std::string& name : from_below(control)) {
+        VolumeInfo info = control.info(name);
+        Config::Volume volume;
+        volume.name = name;
+        volume.uuid = info.uuid;
+        volume.table = control.read(name, "table");
+        volume.readonly = info.readonly;
+        volume.suspended = info.suspended;
+        volume.minor = info.minor;
+        config.volumes.push_back(std::move(volume));
+    }
+    return config;
+}
+
+// Whoever reads the file meanwhile, or after a crash, finds the old text or the new.
+void write_atomically(const std::string& path, const std::string& text) {
+    std::string temporary = path + ".XXXXXX";
+    int fd = mkostemp(temporary.data(), O_CLOEXEC);
+    if (fd < 0) throw Refused(errno, "cannot make " + temporary);
+    int error = 0;
+    for (size_t at = 0; at < text.size() && error == 0;) {
+        ssize_t put = write(fd, text.data() + at, text.size() - at);
+        if (put >= 0)
+            at += static_cast<size_t>(put);
+        else if (errno != EINTR)
+            error = errno;
+    }
+    if (error == 0 && fsync(fd) != 0) error = errno;
+    if (close(fd) != 0 && error == 0) error = errno;
+    if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
+    if (error != 0) {
+        unlink(temporary.c_str());
+        throw Refused(error, "cannot write " + path);
+    }
+    std::string folder = path.find('/') == std::string::npos ? "." : path.substr(0, path.rfind('/') + 1);
+    int folder_fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder_fd >= 0) {
+        // Some filesystems cannot sync a folder; the file itself is safe by then.
+        (void)fsync(folder_fd);
+        close(folder_fd);
+    }
+}
+
+}  // namespace
+
+int save(Invocation& invocation) {
+    std::string text = format_config(running_config(invocation.control()));
+    if (invocation.arguments.empty())
+        fmt::print("{}", text);
+    else
+        write_atomically(invocation.arguments.front(), text);
+    return 0;
+}
+
+}  // namespace dmfs::cli

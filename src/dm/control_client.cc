@@ -1,0 +1,279 @@
+#include "dm/control_client.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "base/words.h"
+#include "dm/names.h"
+
+namespace dmfs {
+
+namespace {
+
+class OpenFile {
+  public:
+    explicit OpenFile(int fd) : fd_(fd) {}
+    ~OpenFile() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    OpenFile(const OpenFile&) = delete;
+    OpenFile& operator=(const OpenFile&) = delete;
+
+    int fd() const { return fd_; }
+    bool good() const { return fd_ >= 0; }
+    // close(2) may be what reports that a table was refused.
+    int close() { return ::close(std::exchange(fd_, -1)); }
+
+  private:
+    int fd_;
+};
+
+// The rest of an open file, or the errno that ended it.
+int read_all(int fd, std::string& text) {
+    char buffer[65536];
+    while (true) {
+        ssize_t got = ::read(fd, buffer, sizeof buffer);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return errno;
+        if (got == 0) return 0;
+        text.append(buffer, static_cast<size_t>(got));
+    }
+}
+
+int read_file(const std::string& path, std::string& text) {
+    OpenFile file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file.good()) return errno;
+    return read_all(file.fd(), text);
+}
+
+std::string_view trimmed(std::string_view text) {
+    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+    return text;
+}
+
+uint32_t number(std::string_view text) {
+    return static_cast<uint32_t>(parse_decimal(trimmed(text)).value_or(0));
+}
+
+}  // namespace
+
+ControlClient::ControlClient(std::string mountpoint) : mountpoint_(std::move(mountpoint)) {}
+
+std::string ControlClient::volume_path(std::string_view name) const {
+    return mountpoint_ + "/" + std::string(name);
+}
+
+std::string ControlClient::control_path(std::string_view name, std::string_view file) const {
+    std::string path = mountpoint_ + "/.control";
+    for (std::string_view part : {name, file})
+        if (!part.empty()) path += "/" + std::string(part);
+    return path;
+}
+
+void ControlClient::refuse(int error, std::string_view doing, const std::string& path,
+                           const std::string& error_file) const {
+    // The error file may still tell of an older request, or of somebody else's:
+    // it counts only if its first line ends with this errno.
+    std::string text;
+    if (!error_file.empty() && read_file(error_file, text) == 0) {
+        while (!text.empty() && text.back() == '\n') text.pop_back();
+        std::string_view first = std::string_view(text).substr(0, text.find('\n'));
+        if (first.ends_with(std::string(": ") + strerror(error))) throw RequestRefused(error, text);
+    }
+    struct stat found;
+    if ((error == ENOENT || error == ENOTDIR) && ::stat((mountpoint_ + "/.control").c_str(), &found) != 0) {
+        if (errno == ENOTCONN)
+            error = ENOTCONN;
+        else
+            throw Refused(ENODEV, mountpoint_ + " is not a dmfs mount",
+                          "`dmfs mount " + mountpoint_ + "` makes it one");
+    }
+    if (error == ENOTCONN)
+        throw Refused(error, "the process behind " + mountpoint_ + " is gone",
+                      "`dmfs umount " + mountpoint_ + "` takes the dead mount away");
+    if (error == EACCES)
+        throw Refused(error, "cannot " + std::string(doing) + " " + path,
+                      "a mount is its owner's alone unless it was mounted with -o allow_root or allow_other");
+    throw Refused(error, "cannot " + std::string(doing) + " " + path);
+}
+
+std::vector<std::string> ControlClient::volumes() const {
+    std::string path = control_path({}, {});
+    DIR* folder = ::opendir(path.c_str());
+    if (folder == nullptr) refuse(errno, "open", path, {});
+    std::vector<std::string> names;
+    while (const dirent* entry = ::readdir(folder)) {
+        std::string_view name = entry->d_name;
+        if (name == "." || name == "..") continue;
+        bool is_folder = entry->d_type == DT_DIR;
+        struct stat found;
+        if (entry->d_type == DT_UNKNOWN)
+            is_folder = ::stat(control_path(name, {}).c_str(), &found) == 0 && S_ISDIR(found.st_mode);
+        if (is_folder) names.emplace_back(name);
+    }
+    ::closedir(folder);
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+bool ControlClient::exists(std::string_view name) const {
+    struct stat found;
+    std::string path = control_path(name, {});
+    if (::stat(path.c_str(), &found) == 0) return S_ISDIR(found.st_mode);
+    int error = errno;
+    // Whether the mount is there at all is for the caller to know.
+    if (::stat(control_path({}, {}).c_str(), &found) != 0 || error != ENOENT) refuse(error, "find", path, {});
+    return false;
+}
+
+std::string ControlClient::read(std::string_view file) const { return read({}, file); }
+
+void ControlClient::write(std::string_view file, std::string_view text) const { write({}, file, text); }
+
+std::string ControlClient::read(std::string_view name, std::string_view file) const {
+    std::string path = control_path(name, file);
+    std::string text;
+    int error = read_file(path, text);
+    if (error != 0) refuse(error, "read", path, control_path(name, "error"));
+    return text;
+}
+
+void ControlClient::write_file(const std::string& path, std::string_view text,
+                               const std::string& error_file) const {
+    OpenFile file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!file.good()) refuse(errno, "open", path, error_file);
+    for (size_t at = 0; at < text.size();) {
+        ssize_t put = ::write(file.fd(), text.data() + at, text.size() - at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) refuse(errno, "write", path, error_file);
+        at += static_cast<size_t>(put);
+    }
+    if (file.close() != 0) refuse(errno, "write", path, error_file);
+}
+
+void ControlClient::write(std::string_view name, std::string_view file, std::string_view text) const {
+    write_file(control_path(name, file), text, control_path(name, "error"));
+}
+
+std::string ControlClient::message(std::string_view name, std::string_view text) const {
+    std::string path = control_path(name, "message");
+    std::string error_file = control_path(name, "error");
+    OpenFile file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!file.good()) refuse(errno, "open", path, error_file);
+    if (::write(file.fd(), text.data(), text.size()) < 0) refuse(errno, "write", path, error_file);
+    std::string answer;
+    if (::lseek(file.fd(), 0, SEEK_SET) < 0) refuse(errno, "read", path, error_file);
+    int error = read_all(file.fd(), answer);
+    if (error != 0) refuse(error, "read", path, error_file);
+    return answer;
+}
+
+void ControlClient::create(std::string_view name) const {
+    std::string path = control_path(name, {});
+    if (::mkdir(path.c_str(), 0700) == 0) return;
+    // The kernel's answer for a name that is taken.
+    int error = errno == EEXIST ? EBUSY : errno;
+    if (error == EBUSY) throw Refused(error, "the name '" + std::string(name) + "' is taken");
+    refuse(error, "make", path, control_path({}, "error"));
+}
+
+void ControlClient::remove(std::string_view name) const {
+    std::string path = control_path(name, {});
+    if (::rmdir(path.c_str()) == 0) return;
+    int error = errno;
+    std::string error_file = control_path(name, "error");
+    struct stat found;
+    if (::stat(error_file.c_str(), &found) != 0 || found.st_size == 0) error_file = control_path({}, "error");
+    refuse(error, "remove", path, error_file);
+}
+
+void ControlClient::rename(std::string_view name, std::string_view new_name) const {
+    std::string from = control_path(name, {});
+    // NOREPLACE: an ordinary rename would also be asked to replace the other volume.
+    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, control_path(new_name, {}).c_str(), RENAME_NOREPLACE) ==
+        0)
+        return;
+    int error = errno == EEXIST ? EBUSY : errno;
+    if (error == EBUSY) throw Refused(error, "the name '" + std::string(new_name) + "' is taken");
+    refuse(error, "rename", from, control_path({}, "error"));
+}
+
+VolumeInfo ControlClient::info(std::string_view name) const {
+    VolumeInfo info = parse_info(read(name, "info"));
+    info.name = name;
+    return info;
+}
+
+std::vector<Dependency> ControlClient::deps(std::string_view name) const {
+    return parse_deps(read(name, "deps"));
+}
+
+VolumeInfo parse_info(std::string_view text) {
+    VolumeInfo info;
+    for (std::string_view line : lines_of(text)) {
+        size_t colon = line.find(':');
+        if (colon == std::string_view::npos) continue;
+        std::string_view key = line.substr(0, colon), value = trimmed(line.substr(colon + 1));
+        if (key == "Name") info.name = value;
+        if (key == "UUID") info.uuid = value;
+        if (key == "Read Ahead") info.read_ahead = number(value);
+        if (key == "Open count") info.open_count = number(value);
+        if (key == "Event number") info.events = number(value);
+        if (key == "Number of targets") info.targets = number(value);
+        if (key == "State") {
+            info.suspended = value.find("SUSPENDED") != std::string_view::npos;
+            info.readonly = value.find("READ-ONLY") != std::string_view::npos;
+            info.deferred_remove = value.find("DEFERRED REMOVE") != std::string_view::npos;
+        }
+        if (key == "Tables present") {
+            info.inactive = value.ends_with("INACTIVE");
+            info.live = value.starts_with("LIVE");
+        }
+        if (key == "Major, minor") {
+            info.major = number(value.substr(0, value.find(',')));
+            if (value.find(',') != std::string_view::npos)
+                info.minor = number(value.substr(value.find(',') + 1));
+        }
+    }
+    return info;
+}
+
+std::vector<Dependency> parse_deps(std::string_view text) {
+    std::vector<Dependency> all;
+    for (std::string_view line : lines_of(text)) {
+        size_t blank = line.find(' ');
+        if (blank == std::string_view::npos) continue;
+        Dependency one;
+        one.name = line.substr(blank + 1);
+        std::string_view numbers = line.substr(0, blank);
+        size_t colon = numbers.find(':');
+        if (colon != std::string_view::npos) {
+            one.numbered = true;
+            one.major = number(numbers.substr(0, colon));
+            one.minor = number(numbers.substr(colon + 1));
+        }
+        all.push_back(std::move(one));
+    }
+    return all;
+}
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+    std::vector<std::string_view> lines;
+    while (!text.empty()) {
+        size_t end = text.find('\n');
+        lines.push_back(text.substr(0, end));
+        if (end == std::string_view::npos) break;
+        text.remove_prefix(end + 1);
+    }
+    return lines;
+}
+
+}  // namespace dmfs

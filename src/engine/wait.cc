@@ -1,0 +1,96 @@
+#include "engine/wait.h"
+
+#include <cassert>
+
+#include "engine/buffer.h"
+
+// Lock order: a Cancel's mutex before a WaitQueue's. A waker takes only the
+// queue's; the woken coroutine takes itself out of its Cancel in await_resume, and
+// there waits for a canceller that still holds it.
+
+namespace dmfs {
+
+void Cancel::request() {
+    std::coroutine_handle<> resumable;
+    Executor* executor = nullptr;
+    {
+        std::lock_guard guard(mutex_);
+        requested_.store(true, std::memory_order_release);
+        if (waiter_ == nullptr) return;
+        WaitQueue& queue = waiter_->queue;
+        std::lock_guard queue_guard(queue.mutex_);
+        if (!waiter_->queued) return;  // a waker has it
+        queue.remove(waiter_);
+        waiter_->result = Status(EINTR);
+        resumable = waiter_->coroutine;
+        executor = &queue.executor_;
+    }
+    executor->post(resumable);
+}
+
+bool Waiter::await_suspend(std::coroutine_handle<> self) {
+    Memory::settle_borrowed();
+    coroutine = self;
+    std::unique_lock<std::mutex> cancel_guard;
+    if (cancel != nullptr) {
+        cancel_guard = std::unique_lock(cancel->mutex_);
+        if (cancel->requested()) {
+            result = Status(EINTR);
+            return false;
+        }
+    }
+    std::lock_guard guard(queue.mutex_);
+    if (!(*must_wait)()) return false;
+    if (cancel != nullptr) cancel->waiter_ = this;
+    queue.append(this);
+    return true;
+}
+
+Status Waiter::await_resume() {
+    if (cancel != nullptr) {
+        std::lock_guard guard(cancel->mutex_);
+        if (cancel->waiter_ == this) cancel->waiter_ = nullptr;
+    }
+    return result;
+}
+
+WaitQueue::~WaitQueue() { assert(first_ == nullptr); }
+
+void WaitQueue::append(Waiter* waiter) {
+    waiter->queued = true;
+    waiter->previous = last_;
+    waiter->next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = waiter;
+    last_ = waiter;
+    size_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void WaitQueue::remove(Waiter* waiter) {
+    (waiter->previous != nullptr ? waiter->previous->next : first_) = waiter->next;
+    (waiter->next != nullptr ? waiter->next->previous : last_) = waiter->previous;
+    waiter->queued = false;
+    size_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+size_t WaitQueue::wake(size_t most, Status result, const std::function<void()>& before) {
+    // Posted under the mutex: a canceller that finds a waiter no longer queued
+    // may rely on somebody having resumed it.
+    std::lock_guard guard(mutex_);
+    if (before) before();
+    size_t woken = 0;
+    for (; first_ != nullptr && woken < most; woken++) {
+        Waiter* waiter = first_;
+        remove(waiter);
+        waiter->result = result;
+        executor_.post(waiter->coroutine);
+    }
+    return woken;
+}
+
+size_t WaitQueue::wake_one(const std::function<void()>& before) { return wake(1, kOk, before); }
+
+size_t WaitQueue::wake_all(Status result, const std::function<void()>& before) {
+    return wake(static_cast<size_t>(-1), result, before);
+}
+
+}  // namespace dmfs

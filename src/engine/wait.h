@@ -1,0 +1,90 @@
+// Waiting: every place where a coroutine stops for something other than a disk or
+// a clock goes through a WaitQueue. A request that waits can be interrupted
+// (its process was killed) by the Cancel that its Bio carries.
+
+#pragma once
+
+#include <atomic>
+#include <coroutine>
+#include <cstddef>
+#include <functional>
+#include <mutex>
+
+#include "base/status.h"
+#include "engine/executor.h"
+
+namespace dmfs {
+
+class WaitQueue;
+struct Waiter;
+
+// One for each request that may be interrupted; outlives the request's coroutine.
+class Cancel {
+  public:
+    // From any thread, more than once. A coroutine that waits in a WaitQueue is
+    // resumed there with EINTR; one that does not wait now will not begin to.
+    void request();
+    bool requested() const { return requested_.load(std::memory_order_acquire); }
+
+  private:
+    friend class WaitQueue;
+    friend struct Waiter;
+    std::mutex mutex_;
+    std::atomic<bool> requested_{false};
+    Waiter* waiter_ = nullptr;
+};
+
+// A coroutine that waits; lives in its frame.
+struct Waiter {
+    WaitQueue& queue;
+    Cancel* cancel;
+    const std::function<bool()>* must_wait;  // asked under the queue's mutex
+    std::coroutine_handle<> coroutine;
+    Waiter* next = nullptr;
+    Waiter* previous = nullptr;
+    bool queued = false;
+    Status result;
+
+    bool await_ready() const noexcept { return false; }
+    [[gnu::noinline]] bool await_suspend(std::coroutine_handle<> self);
+    Status await_resume();
+};
+
+// Coroutines in the order they came.
+class WaitQueue {
+  public:
+    explicit WaitQueue(Executor& executor) : executor_(executor) {}
+    ~WaitQueue();
+
+    // co_await queue.wait(must_wait, cancel): waits if must_wait() holds, which is
+    // asked under the queue's own mutex, so a wake between the caller's look and
+    // its wait is not missed. EINTR when cancelled, else what the waker said. The
+    // predicate lives in the caller's frame.
+    Waiter wait(const std::function<bool()>& must_wait, Cancel* cancel = nullptr) {
+        return Waiter{*this, cancel, &must_wait, {}, nullptr, nullptr, false, {}};
+    }
+
+    // Wakes the first, or all that wait now; they go on on an executor's thread.
+    // `before` runs under the queue's mutex, before anyone is taken from it.
+    // Returns how many were woken.
+    size_t wake_one(const std::function<void()>& before = {});
+    size_t wake_all(Status result = kOk, const std::function<void()>& before = {});
+
+    size_t size() const { return size_.load(std::memory_order_relaxed); }
+
+  private:
+    friend class Cancel;
+    friend struct Waiter;
+
+    void append(Waiter* waiter);
+    void remove(Waiter* waiter);
+    size_t wake(size_t most, Status result, const std::function<void()>& before);
+
+    Executor& executor_;
+    mutable std::mutex mutex_;
+    Waiter* first_ = nullptr;
+    Waiter* last_ = nullptr;
+    std::atomic<size_t> size_{0};
+};
+
+}  // namespace dmfs

@@ -1,0 +1,8 @@
+// Catch2 2 (Debian 12) and 3 name their headers differently.
+#pragma once
+#if __has_include(<catch2/catch_all.hpp>)
+#include <catch2/catch_all.hpp>
+using Catch::Matchers::ContainsSubstring;
+#else
+#include <catch2/catch.hpp>
+#endif

@@ -1,0 +1,43 @@
+// Bio: one request to a device, a small value. Positions are sectors of the
+// device that receives it; who forwards a Bio rewrites them.
+
+#pragma once
+
+#include <type_traits>
+
+#include "base/units.h"
+#include "engine/buffer.h"
+
+namespace dmfs {
+
+class Cancel;
+
+enum class Op : uint8_t { read, write, flush, discard, write_zeroes };
+
+struct Bio {
+    Op op = Op::read;
+    bool fua = false;            // write: durable before it is answered
+    Sector sector = 0;
+    Sector count = 0;            // 0 for a flush
+    Memory* memory = nullptr;    // read, write: where the data is (see Memory) ...
+    size_t offset = 0;           // ... from this byte on
+    Cancel* cancel = nullptr;    // who may interrupt it while it is parked; or nobody
+
+    Sector end() const { return sector + count; }
+    std::byte* data() const { return memory->data() + offset; }
+    size_t bytes() const { return bytes_of(count); }
+    bool has_data() const { return op == Op::read || op == Op::write; }
+
+    // `length` sectors of it, from `from` sectors behind its start.
+    Bio part(Sector from, Sector length) const {
+        Bio bio = *this;
+        bio.sector += from;
+        bio.count = length;
+        if (has_data()) bio.offset += bytes_of(from);
+        return bio;
+    }
+};
+
+static_assert(std::is_trivially_copyable_v<Bio>);
+
+}  // namespace dmfs

@@ -1,0 +1,108 @@
+#include "engine/executor.h"
+
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/log.h"
+#include "base/refused.h"
+#include "engine/buffer.h"
+
+namespace dmfs {
+
+namespace {
+
+thread_local bool on_executor_thread = false;
+
+}  // namespace
+
+void this_is_executor_thread() { on_executor_thread = true; }
+
+// A coroutine that owns itself: its frame goes when it is done.
+struct Spawned {
+    struct promise_type {
+        Spawned get_return_object() { return {}; }
+        std::suspend_never initial_suspend() noexcept { return {}; }
+        std::suspend_never final_suspend() noexcept { return {}; }
+        void return_void() {}
+        [[noreturn]] void unhandled_exception() noexcept { std::abort(); }
+    };
+
+    static Spawned run(Executor* executor, Task<Status> task) {
+        Status ignored = co_await task;
+        static_cast<void>(ignored);
+        executor->running_.fetch_sub(1, std::memory_order_release);
+    }
+};
+
+void Executor::spawn(Task<Status> task) {
+    running_.fetch_add(1, std::memory_order_relaxed);
+    Spawned::run(this, std::move(task));
+}
+
+InlineTurn::InlineTurn(Executor& executor) {
+    if (on_executor_thread) return;
+    if (executor.inline_turns_.fetch_sub(1, std::memory_order_relaxed) > 0)
+        taken_ = &executor;
+    else
+        executor.inline_turns_.fetch_add(1, std::memory_order_relaxed);
+}
+
+InlineTurn::~InlineTurn() {
+    if (taken_ != nullptr) taken_->inline_turns_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Wait::await_suspend(std::coroutine_handle<> self) {
+    Memory::settle_borrowed();
+    operation_.waiter = self;
+    executor_.submit(operation_);
+}
+
+Task<Status> sleep_until(Executor& executor, int64_t deadline_ns) {
+    Operation operation;
+    operation.kind = Operation::Kind::sleep;
+    operation.deadline_ns = deadline_ns;
+    Wait wait(executor, operation);
+    int64_t result = co_await wait;
+    co_return Status(result == 0 || result == -ETIME ? 0 : static_cast<int>(-result));
+}
+
+int64_t do_blocking(const Operation& operation) {
+    while (true) {
+        ssize_t done = 0;
+        iovec data{operation.data, operation.bytes};
+        auto offset = static_cast<off_t>(operation.offset);
+        switch (operation.kind) {
+            case Operation::Kind::read: done = pread(operation.fd, operation.data, operation.bytes, offset); break;
+            case Operation::Kind::write:
+                done = pwritev2(operation.fd, &data, 1, offset, operation.dsync ? RWF_DSYNC : 0);
+                break;
+            case Operation::Kind::sync: done = fdatasync(operation.fd); break;
+            case Operation::Kind::fallocate:
+                done = fallocate(operation.fd, operation.mode, offset, static_cast<off_t>(operation.bytes));
+                break;
+            case Operation::Kind::sleep:
+            case Operation::Kind::resume: return 0;
+        }
+        if (done >= 0) return done;
+        if (errno != EINTR) return -errno;
+    }
+}
+
+std::unique_ptr<Executor> make_executor(const std::string& wanted) {
+    constexpr unsigned kPoolThreads = 8;
+    if (wanted == "threads") return make_pool_executor(kPoolThreads);
+    if (wanted != "auto" && wanted != "io_uring")
+        throw Refused(EINVAL, "no executor '" + wanted + "'", "one of auto, io_uring, threads");
+    std::string why_not;
+    std::unique_ptr<Executor> executor = make_uring_executor(why_not);
+    if (executor) return executor;
+    if (wanted == "io_uring")
+        throw Refused(ENOSYS, "io_uring can't be had here: " + why_not, "-o executor=threads works everywhere");
+    log_line(Severity::info, "io_uring can't be had here (" + why_not + "): using threads");
+    return make_pool_executor(kPoolThreads);
+}
+
+}  // namespace dmfs

@@ -1,0 +1,116 @@
+// Executor: the engine's only way to wait for a disk or a clock, and so the only
+// thing a simulator has to replace.
+//
+//     Status status = co_await FileRead{executor, fd, data, offset};
+//
+// The io_uring executor hands work to the kernel and resumes coroutines on its own
+// thread; where io_uring is forbidden a pool of threads does the same with
+// blocking calls. Whoever calls in from outside (a FUSE worker) may do short
+// blocking calls itself as long as others of its kind stay free to answer:
+// InlineTurn hands out those turns.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "engine/task.h"
+
+namespace dmfs {
+
+// One operation for the executor; lives in the frame of the coroutine that waits.
+struct Operation {
+    enum class Kind : uint8_t { read, write, sync, fallocate, sleep, resume };
+
+    Kind kind = Kind::resume;
+    bool dsync = false;             // write: durable before it answers (RWF_DSYNC)
+    int fd = -1;
+    int mode = 0;                   // fallocate: FALLOC_FL_...
+    std::byte* data = nullptr;
+    uint64_t bytes = 0;
+    uint64_t offset = 0;
+    int64_t deadline_ns = 0;        // sleep: on the executor's clock
+    std::coroutine_handle<> waiter;
+    int64_t result = 0;             // bytes done, or a negative errno
+};
+
+class Executor {
+  public:
+    virtual ~Executor() = default;
+
+    // Does `operation` and resumes its waiter, on another thread or later on this
+    // one, never within the call. Thread-safe.
+    virtual void submit(Operation& operation) = 0;
+
+    // Resumes a coroutine on an executor's thread. Thread-safe.
+    virtual void post(std::coroutine_handle<> coroutine) = 0;
+
+    // Monotonic nanoseconds; the simulator's clock is its own.
+    virtual int64_t now_ns() const = 0;
+
+    virtual std::string name() const = 0;
+
+    // Runs a task that nobody awaits; counted until it is done.
+    void spawn(Task<Status> task);
+    size_t running() const { return running_.load(std::memory_order_acquire); }
+
+    // How many callers may block inline at a time (see InlineTurn); 0 at first.
+    void allow_inline(int turns) { inline_turns_.store(turns, std::memory_order_relaxed); }
+
+  private:
+    friend class InlineTurn;
+    friend struct Spawned;
+    std::atomic<size_t> running_{0};
+    std::atomic<int> inline_turns_{0};
+};
+
+// A turn to do one blocking call on the calling thread. Not given on an
+// executor's own thread, nor when all turns are taken.
+class InlineTurn {
+  public:
+    explicit InlineTurn(Executor& executor);
+    InlineTurn(const InlineTurn&) = delete;
+    InlineTurn& operator=(const InlineTurn&) = delete;
+    ~InlineTurn();
+    explicit operator bool() const { return taken_ != nullptr; }
+
+  private:
+    Executor* taken_ = nullptr;
+};
+
+// Marks the calling thread as an executor's own, for as long as it runs.
+void this_is_executor_thread();
+
+// co_await Wait(executor, operation): the operation's result.
+class Wait {
+  public:
+    Wait(Executor& executor, Operation& operation) : executor_(executor), operation_(operation) {}
+    bool await_ready() const noexcept { return false; }
+    [[gnu::noinline]] void await_suspend(std::coroutine_handle<> self);
+    int64_t await_resume() const noexcept { return operation_.result; }
+
+  private:
+    Executor& executor_;
+    Operation& operation_;
+};
+
+// Answers once the executor's clock has reached deadline_ns.
+Task<Status> sleep_until(Executor& executor, int64_t deadline_ns);
+
+// The io_uring executor, or nullptr with the reason where the kernel forbids it.
+std::unique_ptr<Executor> make_uring_executor(std::string& why_not);
+std::unique_ptr<Executor> make_pool_executor(unsigned threads);
+// The best there is here. `wanted`: "auto", "io_uring" or "threads"; throws Refused.
+std::unique_ptr<Executor> make_executor(const std::string& wanted);
+
+// One blocking call that does `operation`; used by executors and inline turns.
+// Never EINTR. Retries nothing else: may be short.
+int64_t do_blocking(const Operation& operation);
+
+}  // namespace dmfs

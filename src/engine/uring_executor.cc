@@ -1,0 +1,146 @@
+// The io_uring executor: one ring, a mutex for those who submit, one thread that
+// takes the completions and resumes the coroutines. Sleeps are io_uring's own
+// timeouts and a posted coroutine is an empty operation, so everything that can
+// happen arrives in one queue.
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <sys/uio.h>
+
+#include <cassert>
+#include <cstring>
+#include <ctime>
+#include <mutex>
+#include <thread>
+
+#include "engine/executor.h"
+
+namespace dmfs {
+
+namespace {
+
+constexpr unsigned kEntries = 1024;
+
+// user_data: an Operation, or a coroutine's address with the lowest bit set (both
+// are aligned), or 0: stop.
+constexpr uint64_t kCoroutine = 1;
+
+class UringExecutor final : public Executor {
+  public:
+    // Throws nothing: ok() says whether the ring is there.
+    UringExecutor() : error_(io_uring_queue_init(kEntries, &ring_, 0)) {
+        if (error_ == 0) thread_ = std::thread([this] { run(); });
+    }
+    UringExecutor(const UringExecutor&) = delete;
+    UringExecutor& operator=(const UringExecutor&) = delete;
+
+    ~UringExecutor() override {
+        if (error_ != 0) return;
+        push([](io_uring_sqe* entry) {
+            io_uring_prep_nop(entry);
+            io_uring_sqe_set_data64(entry, 0);
+        });
+        thread_.join();
+        io_uring_queue_exit(&ring_);
+    }
+
+    int error() const { return error_; }
+
+    void submit(Operation& operation) override {
+        push([&](io_uring_sqe* entry) { prepare(entry, operation); });
+    }
+
+    void post(std::coroutine_handle<> coroutine) override {
+        push([&](io_uring_sqe* entry) {
+            io_uring_prep_nop(entry);
+            io_uring_sqe_set_data64(entry, reinterpret_cast<uint64_t>(coroutine.address()) | kCoroutine);
+        });
+    }
+
+    int64_t now_ns() const override {
+        timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
+    }
+
+    std::string name() const override { return "io_uring"; }
+
+  private:
+    template <class Prepare>
+    void push(Prepare prepare) {
+        std::lock_guard guard(mutex_);
+        io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+        while (entry == nullptr) {
+            io_uring_submit(&ring_);
+            entry = io_uring_get_sqe(&ring_);
+        }
+        prepare(entry);
+        // EAGAIN and EBUSY pass: the kernel is short of memory or completions wait.
+        while (io_uring_submit(&ring_) < 0) std::this_thread::yield();
+    }
+
+    static void prepare(io_uring_sqe* entry, Operation& operation) {
+        auto bytes = static_cast<unsigned>(operation.bytes);
+        switch (operation.kind) {
+            case Operation::Kind::read:
+                io_uring_prep_read(entry, operation.fd, operation.data, bytes, operation.offset);
+                break;
+            case Operation::Kind::write:
+                io_uring_prep_write(entry, operation.fd, operation.data, bytes, operation.offset);
+                if (operation.dsync) entry->rw_flags = RWF_DSYNC;
+                break;
+            case Operation::Kind::sync: io_uring_prep_fsync(entry, operation.fd, IORING_FSYNC_DATASYNC); break;
+            case Operation::Kind::fallocate:
+                io_uring_prep_fallocate(entry, operation.fd, operation.mode, static_cast<off_t>(operation.offset),
+                                        static_cast<off_t>(operation.bytes));
+                break;
+            case Operation::Kind::sleep: {
+                // The kernel copies the time when it takes the entry, in push().
+                thread_local __kernel_timespec until;
+                until.tv_sec = operation.deadline_ns / 1000000000;
+                until.tv_nsec = operation.deadline_ns % 1000000000;
+                io_uring_prep_timeout(entry, &until, 0, IORING_TIMEOUT_ABS);
+                break;
+            }
+            case Operation::Kind::resume: io_uring_prep_nop(entry); break;
+        }
+        io_uring_sqe_set_data64(entry, reinterpret_cast<uint64_t>(&operation));
+    }
+
+    void run() {
+        this_is_executor_thread();
+        while (true) {
+            io_uring_cqe* completion = nullptr;
+            int error = io_uring_wait_cqe(&ring_, &completion);
+            if (error == -EINTR) continue;
+            assert(error == 0);
+            uint64_t data = completion->user_data;
+            int result = completion->res;
+            io_uring_cqe_seen(&ring_, completion);
+            if (data == 0) return;
+            if ((data & kCoroutine) != 0) {
+                std::coroutine_handle<>::from_address(reinterpret_cast<void*>(data & ~kCoroutine)).resume();
+            } else {
+                auto* operation = reinterpret_cast<Operation*>(data);
+                operation->result = result;
+                operation->waiter.resume();
+            }
+        }
+    }
+
+    io_uring ring_{};
+    int error_;
+    std::mutex mutex_;
+    std::thread thread_;
+};
+
+}  // namespace
+
+std::unique_ptr<Executor> make_uring_executor(std::string& why_not) {
+    auto executor = std::make_unique<UringExecutor>();
+    if (executor->error() == 0) return executor;
+    why_not = strerror(-executor->error());
+    return nullptr;
+}
+
+}  // namespace dmfs

@@ -31,7 +31,7 @@ std::vector<Word> split_words(std::string_view line) {
 std::string quote_word(std::string_view text) {
     std::string out;
     for (char c : text) {
-        if (blank(c) || c == '\\') out += '\\';
+        if (blank(c) || c == '\\' || c == '#') out += '\\';
         out += c;
     }
     return out;

@@ -22,9 +22,8 @@ struct Word {
 // The words of one line. A backslash at the very end stands for itself.
 std::vector<Word> split_words(std::string_view line);
 
-// text, quoted so that split_words gives it back as one word. Also quotes what a
-// table's printed line may not hold: newlines and other control characters are
-// written as \ and the character, as the kernel's own parser takes them.
+// text, quoted so that split_words gives it back as one word; a # too, which would
+// begin a comment in a table.
 std::string quote_word(std::string_view text);
 
 // A decimal number of at most 20 digits without sign, blanks or anything behind;

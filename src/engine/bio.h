@@ -17,6 +17,7 @@ enum class Op : uint8_t { read, write, flush, discard, write_zeroes };
 struct Bio {
     Op op = Op::read;
     bool fua = false;            // write: durable before it is answered
+    bool one_of_many = false;    // a piece of a request whose pieces should run side by side
     Sector sector = 0;
     Sector count = 0;            // 0 for a flush
     Memory* memory = nullptr;    // read, write: where the data is (see Memory) ...

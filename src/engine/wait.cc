@@ -11,27 +11,24 @@
 namespace dmfs {
 
 void Cancel::request() {
-    std::coroutine_handle<> resumable;
-    Executor* executor = nullptr;
-    {
-        std::lock_guard guard(mutex_);
-        requested_.store(true, std::memory_order_release);
-        if (waiter_ == nullptr) return;
-        WaitQueue& queue = waiter_->queue;
+    std::lock_guard guard(mutex_);
+    requested_.store(true, std::memory_order_release);
+    for (Waiter* waiter : waiters_) {
+        WaitQueue& queue = waiter->queue;
         std::lock_guard queue_guard(queue.mutex_);
-        if (!waiter_->queued) return;  // a waker has it
-        queue.remove(waiter_);
-        waiter_->result = Status(EINTR);
-        resumable = waiter_->coroutine;
-        executor = &queue.executor_;
+        if (!waiter->queued) continue;  // a waker has it
+        queue.remove(waiter);
+        waiter->result = Status(EINTR);
+        // It takes itself out of waiters_ once this mutex is free.
+        queue.executor_.post(waiter->coroutine);
     }
-    executor->post(resumable);
 }
 
 bool Waiter::await_suspend(std::coroutine_handle<> self) {
     Memory::settle_borrowed();
     coroutine = self;
     std::unique_lock<std::mutex> cancel_guard;
+    if (cancel != nullptr) cancel->about_to_wait();
     if (cancel != nullptr) {
         cancel_guard = std::unique_lock(cancel->mutex_);
         if (cancel->requested()) {
@@ -41,7 +38,7 @@ bool Waiter::await_suspend(std::coroutine_handle<> self) {
     }
     std::lock_guard guard(queue.mutex_);
     if (!(*must_wait)()) return false;
-    if (cancel != nullptr) cancel->waiter_ = this;
+    if (cancel != nullptr) cancel->waiters_.push_back(this);
     queue.append(this);
     return true;
 }
@@ -49,7 +46,7 @@ bool Waiter::await_suspend(std::coroutine_handle<> self) {
 Status Waiter::await_resume() {
     if (cancel != nullptr) {
         std::lock_guard guard(cancel->mutex_);
-        if (cancel->waiter_ == this) cancel->waiter_ = nullptr;
+        std::erase(cancel->waiters_, this);
     }
     return result;
 }

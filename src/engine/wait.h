@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <functional>
 #include <mutex>
+#include <vector>
 
 #include "base/status.h"
 #include "engine/executor.h"
@@ -21,17 +22,26 @@ struct Waiter;
 // One for each request that may be interrupted; outlives the request's coroutine.
 class Cancel {
   public:
-    // From any thread, more than once. A coroutine that waits in a WaitQueue is
-    // resumed there with EINTR; one that does not wait now will not begin to.
+    Cancel() = default;
+    Cancel(const Cancel&) = delete;
+    Cancel& operator=(const Cancel&) = delete;
+    virtual ~Cancel() = default;
+
+    // From any thread, more than once. Coroutines that wait in a WaitQueue are
+    // resumed there with EINTR; those that do not wait now will not begin to.
     void request();
     bool requested() const { return requested_.load(std::memory_order_acquire); }
+
+  protected:
+    // Called before a coroutine begins to wait: time to listen for interruptions.
+    virtual void about_to_wait() {}
 
   private:
     friend class WaitQueue;
     friend struct Waiter;
     std::mutex mutex_;
     std::atomic<bool> requested_{false};
-    Waiter* waiter_ = nullptr;
+    std::vector<Waiter*> waiters_;  // several, where a request went several ways
 };
 
 // A coroutine that waits; lives in its frame.
@@ -69,6 +79,13 @@ class WaitQueue {
     // Returns how many were woken.
     size_t wake_one(const std::function<void()>& before = {});
     size_t wake_all(Status result = kOk, const std::function<void()>& before = {});
+
+    // Runs `act` under the queue's mutex.
+    template <class Act>
+    auto locked(Act act) {
+        std::lock_guard guard(mutex_);
+        return act();
+    }
 
     size_t size() const { return size_.load(std::memory_order_relaxed); }
 

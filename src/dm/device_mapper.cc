@@ -1,0 +1,252 @@
+#include "dm/device_mapper.h"
+
+#include <strings.h>
+
+#include <condition_variable>
+#include <set>
+
+#include "dm/concise.h"
+#include "dm/names.h"
+#include "targets/registry.h"
+
+namespace dmfs {
+
+namespace {
+
+// How long a removal waits for a last close that is on its way.
+constexpr int kClosePatienceSteps = 20;
+constexpr int64_t kClosePatienceStepNs = 10'000'000;
+
+// The words of a request, or a refusal of the first that is not among `allowed`.
+Outcome check_flags(const std::vector<Word>& words, size_t from, const std::set<std::string>& allowed,
+                    const std::string& line, const std::string& file) {
+    for (size_t i = from; i < words.size(); i++) {
+        if (allowed.contains(words[i].text)) continue;
+        std::string known;
+        for (const std::string& flag : allowed) known += (known.empty() ? "" : " or ") + flag;
+        return Refused(EINVAL, "unknown word '" + words[i].text + "'", known.empty() ? "nothing behind it" : known)
+            .at(Place{file, 1, line, words[i].column, words[i].length});
+    }
+    return {};
+}
+
+bool has(const std::vector<Word>& words, std::string_view text) {
+    for (const Word& word : words)
+        if (word.text == text) return true;
+    return false;
+}
+
+std::string first_line_of(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+DeviceMapper::DeviceMapper(Executor& executor, std::string mountpoint, DeviceWords::Options options)
+    : volumes_(executor), devices_(volumes_, std::move(mountpoint), options) {}
+
+std::shared_ptr<Volume> DeviceMapper::create(const std::string& name, const std::string& uuid,
+                                             std::optional<uint32_t> minor) {
+    check_name(name);
+    check_uuid(uuid);
+    if (name == ".control") throw Refused(EINVAL, "'.control' is the folder of the controls", "another name");
+    return volumes_.create(name, uuid, minor);
+}
+
+Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred) {
+    Outcome outcome = volumes_.remove(*volume, deferred);
+    for (int step = 0; outcome && outcome->error() == EBUSY && step < kClosePatienceSteps; step++) {
+        Executor& executor = volumes_.executor();
+        Task<Status> pause = sleep_until(executor, executor.now_ns() + kClosePatienceStepNs);
+        Status slept = co_await pause;
+        if (!slept) break;
+        outcome = volumes_.remove(*volume, deferred);
+    }
+    co_return outcome;
+}
+
+Outcome DeviceMapper::rename(Volume& volume, const std::string& name) {
+    try {
+        check_name(name);
+        if (name == ".control") return Refused(EINVAL, "'.control' is the folder of the controls", "another name");
+    } catch (const Refused& refused) {
+        return refused;
+    }
+    return volumes_.rename(volume, name);
+}
+
+Outcome DeviceMapper::set_uuid(Volume& volume, const std::string& uuid) {
+    try {
+        check_uuid(uuid);
+    } catch (const Refused& refused) {
+        return refused;
+    }
+    return volumes_.set_uuid(volume, uuid);
+}
+
+std::shared_ptr<Table> DeviceMapper::build(Volume& volume, const std::string& text, const std::string& folder,
+                                           const std::string& file, size_t first_line) {
+    TableSource source{volumes_.executor(), target_registry(), devices_, folder,    !volume.load_readonly(),
+                       [v = &volume] { v->raise_event(); },              file, first_line};
+    return Table::build(text, source);
+}
+
+Outcome DeviceMapper::load(Volume& volume, const std::string& text, const std::string& folder) {
+    try {
+        return volume.load(build(volume, text, folder));
+    } catch (const Refused& refused) {
+        return refused;
+    }
+}
+
+Task<Outcome> DeviceMapper::replace(std::shared_ptr<Volume> volume, std::string text, std::string folder,
+                                    Cancel* cancel) {
+    std::shared_ptr<Table> table;
+    Outcome outcome;
+    try {
+        table = build(*volume, text, folder);
+    } catch (const Refused& refused) {
+        outcome = refused;
+    }
+    if (outcome) co_return outcome;
+    Task<Outcome> replacing = volume->replace(std::move(table), cancel);
+    outcome = co_await replacing;
+    co_return outcome;
+}
+
+Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::string text, Cancel* cancel) {
+    std::string line = first_line_of(text);
+    std::vector<Word> words = split_words(line);
+    Outcome outcome = Refused(EINVAL, "an empty request", "suspend, resume, ro, rw, remove, geometry or clear");
+    if (words.empty()) co_return outcome;
+    const std::string verb = words[0].text;
+    if (verb == "suspend" || verb == "resume") {
+        outcome = check_flags(words, 1, {"noflush", "nolockfs"}, line, "state");
+        if (outcome) co_return outcome;
+        Task<Outcome> task = verb == "suspend" ? volume->suspend(has(words, "noflush"), cancel)
+                                               : volume->resume(has(words, "noflush"), cancel);
+        outcome = co_await task;
+        co_return outcome;
+    }
+    if (verb == "remove") {
+        outcome = check_flags(words, 1, {"deferred"}, line, "state");
+        if (outcome) co_return outcome;
+        Task<Outcome> task = remove(volume, has(words, "deferred"));
+        outcome = co_await task;
+        co_return outcome;
+    }
+    if (verb == "ro" || verb == "rw" || verb == "clear") {
+        outcome = check_flags(words, 1, {}, line, "state");
+        if (outcome) co_return outcome;
+        if (verb == "clear")
+            volume->clear();
+        else
+            volume->set_load_readonly(verb == "ro");
+        co_return outcome;
+    }
+    if (verb == "geometry") {
+        uint64_t numbers[4] = {};
+        for (size_t i = 0; i < 4; i++) {
+            std::optional<uint64_t> number = words.size() == 5 ? parse_decimal(words[i + 1].text) : std::nullopt;
+            if (!number || (i < 3 && *number > UINT32_MAX))
+                co_return Refused(EINVAL, "no geometry", "geometry CYLINDERS HEADS SECTORS START");
+            numbers[i] = *number;
+        }
+        co_return volume->set_geometry({static_cast<unsigned>(numbers[0]), static_cast<unsigned>(numbers[1]),
+                                        static_cast<unsigned>(numbers[2]), numbers[3]});
+    }
+    co_return Refused(EINVAL, "unknown request '" + verb + "'", "suspend, resume, ro, rw, remove, geometry or clear")
+        .at(Place{"state", 1, line, words[0].column, words[0].length});
+}
+
+Task<Outcome> DeviceMapper::message(std::shared_ptr<Volume> volume, std::string text, std::string* answer,
+                                    Cancel* cancel) {
+    std::string line = first_line_of(text);
+    std::vector<Word> words = split_words(line);
+    answer->clear();
+    std::optional<uint64_t> sector = words.empty() ? std::nullopt : parse_decimal(words[0].text);
+    if (!sector || words.size() < 2) co_return Refused(EINVAL, "no message", "SECTOR WORDS...");
+    words.erase(words.begin());
+    if (words[0].text.starts_with('@')) {
+        if (words.size() == 1 && strcasecmp(words[0].text.c_str(), "@cancel_deferred_remove") == 0)
+            co_return volumes_.cancel_deferred_remove(*volume);
+        co_return Refused(EINVAL, "unknown message '" + words[0].text + "' to the device mapper itself",
+                          "@cancel_deferred_remove")
+            .at(Place{"message", 1, line, words[0].column, words[0].length});
+    }
+    Task<Outcome> task = volume->message(*sector, std::move(words), answer, cancel);
+    Outcome outcome = co_await task;
+    co_return outcome;
+}
+
+Task<Outcome> DeviceMapper::create_concise(std::string text, std::string folder, Cancel* cancel) {
+    std::vector<ConciseVolume> wanted;
+    Outcome outcome;
+    try {
+        wanted = parse_concise(text, "create");
+    } catch (const Refused& refused) {
+        outcome = refused;
+    }
+    for (size_t i = 0; i < wanted.size() && !outcome; i++) {
+        std::shared_ptr<Volume> volume;
+        try {
+            volume = create(wanted[i].name, wanted[i].uuid, wanted[i].minor);
+        } catch (const Refused& refused) {
+            outcome = refused;
+        }
+        if (outcome || wanted[i].table.empty()) continue;
+        volume->set_load_readonly(wanted[i].readonly);
+        Task<Outcome> loading = replace(volume, wanted[i].table, folder, cancel);
+        outcome = co_await loading;
+        if (outcome) static_cast<void>(volumes_.remove(*volume, false));
+    }
+    co_return outcome;
+}
+
+void DeviceMapper::create_configured(const Config& config, const std::string& file, const std::string& folder) {
+    for (const Config::Volume& wanted : config.volumes) {
+        std::shared_ptr<Volume> volume;
+        try {
+            volume = create(wanted.name, wanted.uuid, wanted.minor);
+        } catch (const Refused& refused) {
+            throw refused.at(Place{file, wanted.line, {}, 0, 0});
+        }
+        volume->set_load_readonly(wanted.readonly);
+        if (!wanted.table.empty()) {
+            std::shared_ptr<Table> table = build(*volume, wanted.table, folder, file, wanted.table_line);
+            Outcome outcome = run_now(volumes_.executor(), volume->replace(std::move(table), nullptr));
+            if (outcome) throw outcome->at(Place{file, wanted.line, {}, 0, 0});
+        }
+        if (wanted.suspended) {
+            Outcome outcome = run_now(volumes_.executor(), volume->suspend(false, nullptr));
+            if (outcome) throw outcome->at(Place{file, wanted.line, {}, 0, 0});
+        }
+    }
+}
+
+namespace {
+
+struct Finished {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+};
+
+Task<Status> tell(Task<Outcome> task, Outcome* outcome, Finished* finished) {
+    *outcome = co_await task;
+    std::lock_guard guard(finished->mutex);
+    finished->done = true;
+    finished->changed.notify_all();
+    co_return kOk;
+}
+
+}  // namespace
+
+Outcome run_now(Executor& executor, Task<Outcome> task) {
+    Outcome outcome;
+    Finished finished;
+    executor.spawn(tell(std::move(task), &outcome, &finished));
+    std::unique_lock lock(finished.mutex);
+    finished.changed.wait(lock, [&] { return finished.done; });
+    return outcome;
+}
+
+}  // namespace dmfs

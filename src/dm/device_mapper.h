@@ -1,0 +1,70 @@
+// The device mapper's command set, once, for every front end: what can be asked of
+// the volumes of a mount, and the texts that answer. Knows texts and names; the
+// engine knows tables and requests.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "dm/config.h"
+#include "dm/device_words.h"
+#include "engine/namespace.h"
+
+namespace dmfs {
+
+enum class Which { live, inactive };
+
+class DeviceMapper {
+  public:
+    // mountpoint: see DeviceWords.
+    DeviceMapper(Executor& executor, std::string mountpoint, DeviceWords::Options options);
+
+    Namespace& volumes() { return volumes_; }
+
+    // `folder`: where relative paths of a table begin. Throws Refused.
+    std::shared_ptr<Volume> create(const std::string& name, const std::string& uuid = {},
+                                   std::optional<uint32_t> minor = {});
+    // While open it waits a moment: the kernel tells FUSE of a close when it finds the time.
+    Task<Outcome> remove(std::shared_ptr<Volume> volume, bool deferred);
+    Outcome rename(Volume& volume, const std::string& name);
+    Outcome set_uuid(Volume& volume, const std::string& uuid);
+
+    Outcome load(Volume& volume, const std::string& text, const std::string& folder);
+    Task<Outcome> replace(std::shared_ptr<Volume> volume, std::string text, std::string folder, Cancel* cancel);
+    // The words of the `state` file (dmfs-control(7)).
+    Task<Outcome> set_state(std::shared_ptr<Volume> volume, std::string words, Cancel* cancel);
+    // "SECTOR WORDS...", to the core if the first word begins with @.
+    Task<Outcome> message(std::shared_ptr<Volume> volume, std::string text, std::string* answer, Cancel* cancel);
+    // Volumes in dmsetup's concise form; stops at the first that is refused.
+    Task<Outcome> create_concise(std::string text, std::string folder, Cancel* cancel);
+    // The volumes of a dmfs.toml. Throws Refused.
+    void create_configured(const Config& config, const std::string& file, const std::string& folder);
+
+  private:
+    std::shared_ptr<Table> build(Volume& volume, const std::string& text, const std::string& folder,
+                                 const std::string& file = "table", size_t first_line = 1);
+
+    Namespace volumes_;
+    DeviceWords devices_;
+};
+
+// Runs a task that can wait for nothing that has not begun (before the mount serves).
+Outcome run_now(Executor& executor, Task<Outcome> task);
+
+// The files of the control tree, as dmsetup prints the same.
+std::string version_text();
+std::string targets_text();
+std::string table_text(const Volume& volume, Which which);
+std::string status_text(const Volume& volume, Which which);
+std::string measure_text(const Volume& volume);
+std::string info_text(const Volume& volume);
+std::string state_text(const Volume& volume);
+std::string deps_text(const Volume& volume);
+std::string stats_text(const Volume& volume);
+std::string inflight_text(const Volume& volume);
+std::string limits_text(const Volume& volume);
+
+}  // namespace dmfs

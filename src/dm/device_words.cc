@@ -1,0 +1,209 @@
+#include "dm/device_words.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "dm/names.h"
+
+namespace dmfs {
+
+namespace {
+
+constexpr int kMostLinks = 40;      // as the kernel's own path walk
+constexpr int kDeepestStack = 16;   // of block devices below a file system
+constexpr uint64_t kMostRam = uint64_t{1} << 46;
+
+std::string first_line(const std::string& path) {
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+std::deque<std::string> components(const std::string& path) {
+    std::deque<std::string> parts;
+    std::istringstream stream(path);
+    for (std::string part; std::getline(stream, part, '/');)
+        if (!part.empty() && part != ".") parts.push_back(part);
+    return parts;
+}
+
+// The device number of the mount at `mountpoint`, without asking the mount itself.
+std::optional<uint64_t> number_of_mount(const std::string& mountpoint) {
+    std::ifstream mounts("/proc/self/mountinfo");
+    std::optional<uint64_t> number;
+    for (std::string line; std::getline(mounts, line);) {
+        std::istringstream words(line);
+        std::string id, parent, device, root, where;
+        words >> id >> parent >> device >> root >> where;
+        unsigned major = 0, minor = 0;
+        if (where == mountpoint && sscanf(device.c_str(), "%u:%u", &major, &minor) == 2)
+            number = makedev(major, minor);  // the last one covers the others
+    }
+    return number;
+}
+
+}  // namespace
+
+DeviceWords::DeviceWords(Namespace& volumes, std::string mountpoint, Options options)
+    : volumes_(volumes), mountpoint_(std::move(mountpoint)), options_(options) {}
+
+std::shared_ptr<Device> DeviceWords::open_device(const std::string& word, bool writable, const std::string& folder) {
+    if (word.empty()) throw Refused(ENOENT, "an empty word names no device");
+    if (word.starts_with("ram:")) return open_ram(word);
+    bool is_path = word.find('/') != std::string::npos;
+    if (!is_path) {
+        if (std::shared_ptr<Volume> volume = volumes_.by_name(word)) return volumes_.open(volume);
+        size_t colon = word.find(':');
+        if (colon != std::string::npos) {
+            std::optional<uint64_t> major = parse_decimal(std::string_view(word).substr(0, colon));
+            std::optional<uint64_t> minor = parse_decimal(std::string_view(word).substr(colon + 1));
+            if (major && minor && *major <= UINT32_MAX && *minor <= UINT32_MAX)
+                return open_numbered(word, static_cast<uint32_t>(*major), static_cast<uint32_t>(*minor), writable);
+        }
+    }
+    Resolved found = resolve(word[0] == '/' ? word : folder + "/" + word);
+    if (!found.volume.empty()) return open_volume(found.volume);
+    try {
+        return open_path(found.path, writable);
+    } catch (const Refused& refused) {
+        if (is_path || refused.error() != ENOENT) throw;
+        std::vector<std::string> names;
+        for (const auto& volume : volumes_.volumes()) names.push_back(volume->name());
+        std::vector<std::string> similar = similar_names(word, names);
+        throw Refused(ENOENT, "no volume '" + word + "', and no file " + found.path,
+                      similar.empty() ? "" : "the volume '" + similar.front() + "'?");
+    }
+}
+
+std::shared_ptr<Device> DeviceWords::open_volume(const std::string& name) {
+    std::shared_ptr<Volume> volume = volumes_.by_name(name);
+    if (!volume) throw Refused(ENOENT, "no volume '" + name + "' in this mount");
+    return volumes_.open(volume);
+}
+
+std::shared_ptr<Device> DeviceWords::open_numbered(const std::string& word, uint32_t major, uint32_t minor,
+                                                   bool writable) {
+    if (major == 0) {
+        std::shared_ptr<Volume> volume = volumes_.by_minor(minor);
+        if (!volume) throw Refused(ENXIO, "no volume has the number " + word, "volumes are numbered 0:0, 0:1, ...");
+        return volumes_.open(volume);
+    }
+    std::ifstream events("/sys/dev/block/" + word + "/uevent");
+    for (std::string line; std::getline(events, line);)
+        if (line.starts_with("DEVNAME=")) return open_path("/dev/" + line.substr(8), writable);
+    throw Refused(ENXIO, "no block device has the number " + word, "lsblk lists them");
+}
+
+std::shared_ptr<Device> DeviceWords::open_ram(const std::string& word) {
+    std::string size = word.substr(4, word.find(':', 4) == std::string::npos ? std::string::npos : word.find(':', 4) - 4);
+    std::optional<uint64_t> bytes = parse_size(size);
+    if (!bytes || *bytes == 0 || *bytes % kSectorBytes != 0 || *bytes > kMostRam)
+        throw Refused(EINVAL, "'" + word + "' names no memory", "ram:SIZE or ram:SIZE:NAME, SIZE such as 64M, a multiple of 512");
+    std::lock_guard guard(mutex_);
+    std::weak_ptr<FileDevice>& entry = open_[Key{0, 0, true, word}];
+    std::shared_ptr<FileDevice> device = entry.lock();
+    if (!device) entry = device = FileDevice::ram(volumes_.executor(), *bytes, word);
+    return device;
+}
+
+std::shared_ptr<Device> DeviceWords::open_path(const std::string& path, bool writable) {
+    struct stat found;
+    auto key_of = [&] {
+        return S_ISBLK(found.st_mode) ? Key{found.st_rdev, 0, writable, "block"}
+                                      : Key{found.st_dev, found.st_ino, writable, ""};
+    };
+    auto existing = [&]() -> std::shared_ptr<FileDevice> {
+        auto entry = open_.find(key_of());
+        return entry == open_.end() ? nullptr : entry->second.lock();
+    };
+    if (::stat(path.c_str(), &found) == 0) {
+        std::lock_guard guard(mutex_);
+        if (std::shared_ptr<FileDevice> device = existing()) return device;
+    }
+    auto device = FileDevice::open(volumes_.executor(), path, {writable, options_.direct});
+    if (::stat(path.c_str(), &found) != 0) throw Refused(errno, path + " vanished while it was opened");
+    refuse_own(*device, found.st_dev);
+    std::lock_guard guard(mutex_);
+    if (std::shared_ptr<FileDevice> other = existing()) return other;  // opened meanwhile
+    std::erase_if(open_, [](const auto& entry) { return entry.second.expired(); });
+    open_[key_of()] = device;
+    return device;
+}
+
+// Walks a path part by part, so that nothing is asked of the own mount: a lookup
+// there would be answered by a thread that may be waiting for this very call.
+DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
+    std::deque<std::string> rest = components(path);
+    std::string walked;
+    int links = 0;
+    while (!rest.empty()) {
+        std::string part = rest.front();
+        rest.pop_front();
+        if (part == "..") {
+            walked.resize(walked.rfind('/') == std::string::npos ? 0 : walked.rfind('/'));
+            continue;
+        }
+        std::string next = walked + "/" + part;
+        if (!mountpoint_.empty() && next == mountpoint_ && (rest.empty() || rest.front() != "..")) {
+            if (rest.size() != 1 || rest.front() == ".control")
+                throw Refused(EINVAL, path + " leads into this mount", "a volume's name, or " + mountpoint_ + "/NAME");
+            return {{}, rest.front()};
+        }
+        char target[PATH_MAX];
+        ssize_t length = next == mountpoint_ ? -1 : ::readlink(next.c_str(), target, sizeof target - 1);
+        if (length < 0) {
+            walked = next;
+            continue;
+        }
+        if (++links > kMostLinks) throw Refused(ELOOP, path + " has too many symbolic links");
+        target[length] = 0;
+        std::deque<std::string> linked = components(target);
+        rest.insert(rest.begin(), linked.begin(), linked.end());
+        if (target[0] == '/') walked.clear();
+    }
+    return {walked.empty() ? "/" : walked, {}};
+}
+
+void DeviceWords::refuse_own(const FileDevice& device, uint64_t filesystem) const {
+    if (mountpoint_.empty()) return;
+    std::optional<DeviceNumber> number = device.number();
+    if (!number && number_of_mount(mountpoint_) == filesystem)
+        throw Refused(EINVAL, device.name() + " leads into this mount by a detour", "the volume's name");
+    uint64_t below = number ? makedev(number->major, number->minor) : filesystem;
+    std::string own = own_volume_below(below, 0);
+    if (!own.empty())
+        throw Refused(EINVAL, device.name() + " stands on this mount's own " + own,
+                      "name the volume itself; through a loop device the daemon would wait for itself");
+}
+
+// The file of this mount that a block device stands on (through loop devices, their
+// partitions, and what the kernel stacks on them), or empty.
+std::string DeviceWords::own_volume_below(uint64_t device_number, int depth) const {
+    if (major(device_number) == 0 || depth > kDeepestStack) return {};
+    std::string folder = "/sys/dev/block/" + std::to_string(major(device_number)) + ":" + std::to_string(minor(device_number));
+    for (const char* where : {"/loop/backing_file", "/../loop/backing_file"}) {  // the disk, or the disk of a partition
+        std::string backing = first_line(folder + where);
+        if (backing.empty()) continue;
+        if (backing.starts_with(mountpoint_ + "/")) return backing;
+        struct stat found;
+        if (::stat(backing.c_str(), &found) == 0)
+            if (std::string own = own_volume_below(found.st_dev, depth + 1); !own.empty()) return own;
+    }
+    std::error_code error;
+    for (const auto& slave : std::filesystem::directory_iterator(folder + "/slaves", error)) {
+        unsigned major = 0, minor = 0;
+        if (sscanf(first_line(slave.path() / "dev").c_str(), "%u:%u", &major, &minor) != 2) continue;
+        if (std::string own = own_volume_below(makedev(major, minor), depth + 1); !own.empty()) return own;
+    }
+    return {};
+}
+
+}  // namespace dmfs

@@ -1,0 +1,63 @@
+// Device: whatever serves Bios: a file, a block device, a volume. The engine's one
+// verb is io(). Targets hold devices, volumes are devices: so they stack.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/bio.h"
+#include "engine/limits.h"
+#include "engine/task.h"
+
+namespace dmfs {
+
+// A run of sectors that are alike: data, or a hole that reads as zeros.
+struct Extent {
+    bool data = true;
+    Sector end = 0;  // where the run ends (half-open)
+};
+
+struct DeviceNumber {
+    uint32_t major = 0;  // 0: a volume of this mount
+    uint32_t minor = 0;
+    friend bool operator==(const DeviceNumber&, const DeviceNumber&) = default;
+};
+
+class Device {
+  public:
+    Device() = default;
+    Device(const Device&) = delete;
+    Device& operator=(const Device&) = delete;
+    virtual ~Device() = default;
+
+    // Serves one request within the device, of any length, aligned to
+    // limits().logical_block. A request beyond the end: EIO.
+    virtual Task<Status> io(Bio bio) = 0;
+
+    virtual Sector size() const = 0;  // of a volume: that of its live table
+    virtual Limits limits() const = 0;
+    // The run that begins at `at` < size(). May do a short blocking call.
+    virtual Extent extent(Sector at) = 0;
+
+    // As a table prints it (before quoting): an absolute path, a volume's name, a
+    // ram: word. Fed back, it means the same device.
+    virtual std::string name() const = 0;
+    // What the kernel would call it; nothing for a file.
+    virtual std::optional<DeviceNumber> number() const = 0;
+};
+
+// Where tables get their devices from.
+class DeviceSource {
+  public:
+    virtual ~DeviceSource() = default;
+    // The device that `word` of a table names (dmfs-targets(7), "Devices"). It
+    // stays open as long as the pointer lives. `folder`: where relative paths
+    // begin. Throws Refused.
+    virtual std::shared_ptr<Device> open_device(const std::string& word, bool writable,
+                                                const std::string& folder) = 0;
+};
+
+}  // namespace dmfs

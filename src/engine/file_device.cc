@@ -1,0 +1,275 @@
+#include "engine/file_device.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "base/refused.h"
+
+namespace dmfs {
+
+namespace {
+
+constexpr uint64_t kZeroPiece = 1 << 20;  // bytes written at a time where nothing zeroes a range
+
+const char* name_of(Op op) {
+    switch (op) {
+        case Op::read: return "read";
+        case Op::write: return "write";
+        case Op::flush: return "flush";
+        case Op::discard: return "discard";
+        case Op::write_zeroes: return "write zeroes";
+    }
+    return "?";
+}
+
+}  // namespace
+
+std::shared_ptr<FileDevice> FileDevice::open(Executor& executor, const std::string& path, Options options) {
+    int flags = O_CLOEXEC | (options.writable ? O_RDWR : O_RDONLY) | (options.direct ? O_DIRECT : 0);
+    // O_NONBLOCK: a fifo, refused below, would wait for its other end.
+    int fd = ::open(path.c_str(), flags | O_NONBLOCK);
+    if (fd >= 0) return adopt(executor, fd, path, options);
+    int error = errno;
+    struct stat found;
+    if (::stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode) && !S_ISBLK(found.st_mode))
+        throw Refused(ENOTBLK, path + " is neither a file nor a block device");
+    switch (error) {
+        case EISDIR: throw Refused(ENOTBLK, path + " is a directory", "a file or a block device");
+        case ENXIO: throw Refused(ENXIO, path + " has no device behind it");
+        case EINVAL:
+            if (options.direct)
+                throw Refused(EINVAL, path + " can't be opened with O_DIRECT", "mount with -o backing=cached");
+            break;
+        case EACCES:
+        case EROFS:
+        case EPERM:
+            if (options.writable && ::access(path.c_str(), R_OK) == 0)
+                throw Refused(error, path + " can't be written", "a read-only table (load --readonly) needs no more");
+            break;
+        default: break;
+    }
+    throw Refused(error, "can't open " + path);
+}
+
+std::shared_ptr<FileDevice> FileDevice::adopt(Executor& executor, int fd, std::string name, Options options) {
+    std::shared_ptr<FileDevice> device(new FileDevice(executor, fd, std::move(name), options));
+    struct stat found;
+    if (::fstat(fd, &found) != 0) throw Refused(errno, "can't stat " + device->name_);
+    if (S_ISBLK(found.st_mode))
+        device->number_ = DeviceNumber{major(found.st_rdev), minor(found.st_rdev)};
+    else if (!S_ISREG(found.st_mode))
+        throw Refused(ENOTBLK, device->name_ + " is neither a file nor a block device");
+    device->learn_limits();
+    return device;
+}
+
+std::shared_ptr<FileDevice> FileDevice::ram(Executor& executor, uint64_t bytes, std::string name) {
+    int fd = ::memfd_create("dmfs", MFD_CLOEXEC);
+    if (fd < 0) throw Refused(errno, "no memory for " + name);
+    auto device = adopt(executor, fd, std::move(name), Options{});
+    if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0) throw Refused(errno, "no memory for " + device->name_);
+    return device;
+}
+
+FileDevice::FileDevice(Executor& executor, int fd, std::string name, Options options)
+    : executor_(executor), fd_(fd), name_(std::move(name)), direct_(options.direct) {}
+
+FileDevice::~FileDevice() { ::close(fd_); }
+
+void FileDevice::learn_limits() {
+    limits_.write_cache = true;
+    limits_.fua = true;
+    limits_.discard_granularity = 4096;
+    if (number_) {
+        int logical = 512;
+        unsigned physical = 512, minimum = 512, optimal = 0;
+        if (::ioctl(fd_, BLKSSZGET, &logical) == 0) limits_.logical_block = static_cast<uint32_t>(logical);
+        if (::ioctl(fd_, BLKPBSZGET, &physical) == 0) limits_.physical_block = physical;
+        if (::ioctl(fd_, BLKIOMIN, &minimum) == 0) limits_.io_min = minimum;
+        if (::ioctl(fd_, BLKIOOPT, &optimal) == 0) limits_.io_opt = optimal;
+        return;
+    }
+    if (!direct_) return;
+    // What O_DIRECT on this file has to be aligned to.
+    limits_.logical_block = 4096;
+#ifdef STATX_DIOALIGN
+    struct statx found;
+    if (::statx(fd_, "", AT_EMPTY_PATH, STATX_DIOALIGN, &found) == 0 && (found.stx_mask & STATX_DIOALIGN) != 0 &&
+        found.stx_dio_offset_align != 0)
+        limits_.logical_block = std::max<uint32_t>(512, found.stx_dio_offset_align);
+#endif
+    limits_.physical_block = limits_.io_min = limits_.logical_block;
+}
+
+Sector FileDevice::size() const {
+    struct stat found;
+    if (::fstat(fd_, &found) != 0) return 0;
+    if (!number_) return sectors_in(static_cast<uint64_t>(found.st_size));
+    uint64_t bytes = 0;
+    return ::ioctl(fd_, BLKGETSIZE64, &bytes) == 0 ? sectors_in(bytes) : 0;
+}
+
+Extent FileDevice::extent(Sector at) {
+    Sector end = size();
+    if (number_ || at >= end) return {true, std::max(end, at + 1)};
+    off_t from = static_cast<off_t>(bytes_of(at));
+    off_t data = ::lseek(fd_, from, SEEK_DATA);
+    if (data < 0) return errno == ENXIO ? Extent{false, end} : Extent{true, end};
+    // A hole that ends within this sector is none.
+    if (sectors_in(static_cast<uint64_t>(data)) > at) return {false, sectors_in(static_cast<uint64_t>(data))};
+    off_t hole = ::lseek(fd_, from, SEEK_HOLE);
+    if (hole < 0) return {true, end};
+    return {true, std::clamp(sectors_in(static_cast<uint64_t>(hole) + kSectorBytes - 1), at + 1, end)};
+}
+
+Status FileDevice::failed(const Bio& bio, int error) const {
+    log_line(Severity::error, std::string(name_of(bio.op)) + " of " + std::to_string(bio.count) + " sectors at " +
+                                  std::to_string(bio.sector) + " of " + name_ + ": " + strerror(error));
+    return Status(error);
+}
+
+Task<Status> FileDevice::io(Bio bio) {
+    Operation operation;
+    operation.fd = fd_;
+    operation.offset = bytes_of(bio.sector);
+    operation.bytes = bio.bytes();
+    switch (bio.op) {
+        case Op::read:
+        case Op::write: return transfer(bio);
+        case Op::flush: operation.kind = Operation::Kind::sync; return operate(operation, bio);
+        case Op::discard:
+            operation.kind = Operation::Kind::fallocate;
+            operation.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+            return operate(operation, bio);
+        case Op::write_zeroes: return write_zeroes(bio);
+    }
+    return Task<Status>::ready(Status(EOPNOTSUPP));
+}
+
+Operation FileDevice::transfer_operation(const Bio& bio) const {
+    Operation operation;
+    operation.kind = bio.op == Op::read ? Operation::Kind::read : Operation::Kind::write;
+    operation.dsync = bio.fua;
+    operation.fd = fd_;
+    operation.data = bio.data();
+    operation.bytes = bio.bytes();
+    operation.offset = bytes_of(bio.sector);
+    return operation;
+}
+
+Task<Status> FileDevice::transfer(Bio bio) {
+    if (direct_) Memory::settle_borrowed();  // O_DIRECT wants aligned memory
+    // Pieces of one request that wait for a disk should wait side by side.
+    bool inline_ok = !(direct_ && bio.one_of_many);
+    if (InlineTurn turn(executor_); inline_ok && turn) {
+        int64_t done = do_blocking(transfer_operation(bio));
+        if (done == static_cast<int64_t>(bio.bytes())) return Task<Status>::ready(kOk);
+        if (done < 0) return Task<Status>::ready(failed(bio, static_cast<int>(-done)));
+        return transfer_rest(bio, static_cast<size_t>(done));
+    }
+    bool writes = bio.op == Op::write;
+    if (!direct_ && !bio.fua && nowait_[writes].load(std::memory_order_relaxed)) {
+        iovec data{bio.data(), bio.bytes()};
+        auto offset = static_cast<off_t>(bytes_of(bio.sector));
+        ssize_t done = writes ? ::pwritev2(fd_, &data, 1, offset, RWF_NOWAIT)
+                              : ::preadv2(fd_, &data, 1, offset, RWF_NOWAIT);
+        if (done == static_cast<ssize_t>(bio.bytes())) return Task<Status>::ready(kOk);
+        if (done < 0 && errno == EOPNOTSUPP) nowait_[writes].store(false, std::memory_order_relaxed);
+        // A short answer here may only mean that the rest is not cached.
+        return transfer_rest(bio, done > 0 ? static_cast<size_t>(done) : 0);
+    }
+    return transfer_rest(bio, 0);
+}
+
+Task<Status> FileDevice::transfer_rest(Bio bio, size_t done) {
+    // In steps of whole blocks: O_DIRECT takes no others.
+    size_t block = limits_.logical_block;
+    done = done / block * block;
+    while (done < bio.bytes()) {
+        Memory::settle_borrowed();  // the wait would; but the address is taken here
+        Operation operation = transfer_operation(bio);
+        operation.data += done;
+        operation.bytes -= done;
+        operation.offset += done;
+        Wait wait(executor_, operation);
+        int64_t result = co_await wait;
+        if (result == -EINTR || result == -EAGAIN) continue;
+        if (result < 0) co_return failed(bio, static_cast<int>(-result));
+        size_t further = (done + static_cast<size_t>(result)) / block * block;
+        if (further == done) {
+            log_line(Severity::error, name_ + " is shorter than the table that maps it: nothing at byte " +
+                                          std::to_string(operation.offset));
+            co_return Status(EIO);
+        }
+        done = further;
+    }
+    co_return kOk;
+}
+
+Task<Status> FileDevice::operate(Operation operation, Bio bio) {
+    if (InlineTurn turn(executor_); turn) {
+        int64_t result = do_blocking(operation);
+        if (result >= 0 || result == -EOPNOTSUPP)
+            return Task<Status>::ready(Status(static_cast<int>(result >= 0 ? 0 : -result)));
+        return Task<Status>::ready(failed(bio, static_cast<int>(-result)));
+    }
+    return operate_later(operation, bio);
+}
+
+Task<Status> FileDevice::operate_later(Operation operation, Bio bio) {
+    while (true) {
+        Wait wait(executor_, operation);
+        int64_t result = co_await wait;
+        if (result >= 0) co_return kOk;
+        if (result == -EINTR || result == -EAGAIN) continue;
+        co_return result == -EOPNOTSUPP ? Status(EOPNOTSUPP) : failed(bio, static_cast<int>(-result));
+    }
+}
+
+Task<Status> FileDevice::write_zeroes(Bio bio) {
+    struct Way {
+        std::atomic<bool>& possible;
+        int mode;
+    };
+    Way ways[] = {{can_zero_range_, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE},
+                  {can_punch_hole_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE}};
+    for (Way& way : ways) {
+        if (!way.possible.load(std::memory_order_relaxed)) continue;
+        Operation operation;
+        operation.kind = Operation::Kind::fallocate;
+        operation.fd = fd_;
+        operation.mode = way.mode;
+        operation.offset = bytes_of(bio.sector);
+        operation.bytes = bio.bytes();
+        Task<Status> zeroed = operate(operation, bio);
+        Status status = co_await zeroed;
+        if (status.error() != EOPNOTSUPP) co_return status;
+        way.possible.store(false, std::memory_order_relaxed);
+    }
+    Memory zeros(std::min<uint64_t>(bio.bytes(), kZeroPiece));
+    memset(zeros.data(), 0, zeros.bytes());
+    for (Sector done = 0; done < bio.count; done += sectors_in(zeros.bytes())) {
+        Bio piece = bio;
+        piece.op = Op::write;
+        piece.memory = &zeros;
+        piece.offset = 0;
+        piece.sector = bio.sector + done;
+        piece.count = std::min(bio.count - done, sectors_in(zeros.bytes()));
+        Task<Status> written = transfer_rest(piece, 0);
+        Status status = co_await written;
+        if (!status) co_return status;
+    }
+    co_return kOk;
+}
+
+}  // namespace dmfs

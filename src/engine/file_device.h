@@ -1,0 +1,73 @@
+// The leaves of every stack: a regular file, a block device, or memory (ram:SIZE).
+//
+// Most requests end where they begin: the thread that brought one makes the
+// system call itself, if others of its kind stay free (InlineTurn) or the call
+// promises not to wait (RWF_NOWAIT). The rest goes to the executor.
+//
+//     read, write    preadv2, pwritev2; FUA is RWF_DSYNC
+//     flush          fdatasync
+//     discard        fallocate(PUNCH_HOLE): the range reads as zeros
+//     write_zeroes   fallocate(ZERO_RANGE, else PUNCH_HOLE), else written
+//
+// A short read is an error: the file was truncated below a live table.
+
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "engine/device.h"
+#include "engine/executor.h"
+
+namespace dmfs {
+
+class FileDevice final : public Device {
+  public:
+    struct Options {
+        bool writable = true;
+        bool direct = false;  // O_DIRECT: without the host's page cache
+    };
+
+    // `name` is what tables print; takes over `fd`, which `path` opened. Throws
+    // Refused: ENOTBLK where it is neither a file nor a block device.
+    static std::shared_ptr<FileDevice> adopt(Executor& executor, int fd, std::string name, Options options);
+    // Opens an absolute path. Throws Refused.
+    static std::shared_ptr<FileDevice> open(Executor& executor, const std::string& path, Options options);
+    // Memory of `bytes` zeros.
+    static std::shared_ptr<FileDevice> ram(Executor& executor, uint64_t bytes, std::string name);
+
+    ~FileDevice() override;
+
+    Task<Status> io(Bio bio) override;
+    Sector size() const override;
+    Limits limits() const override { return limits_; }
+    Extent extent(Sector at) override;
+    std::string name() const override { return name_; }
+    std::optional<DeviceNumber> number() const override { return number_; }
+
+  private:
+    FileDevice(Executor& executor, int fd, std::string name, Options options);
+
+    void learn_limits();
+    Operation transfer_operation(const Bio& bio) const;
+    Task<Status> transfer(Bio bio);
+    // What of `bio` stands behind its first `done` bytes.
+    Task<Status> transfer_rest(Bio bio, size_t done);
+    Task<Status> operate(Operation operation, Bio bio);
+    Task<Status> operate_later(Operation operation, Bio bio);
+    Task<Status> write_zeroes(Bio bio);
+    Status failed(const Bio& bio, int error) const;
+
+    Executor& executor_;
+    const int fd_;
+    const std::string name_;
+    const bool direct_;
+    std::optional<DeviceNumber> number_;
+    Limits limits_;
+    // Learned once: which calls this file system refuses.
+    std::atomic<bool> nowait_[2] = {true, true};  // reads, writes
+    std::atomic<bool> can_zero_range_{true};
+    std::atomic<bool> can_punch_hole_{true};
+};
+
+}  // namespace dmfs

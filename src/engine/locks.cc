@@ -1,0 +1,106 @@
+#include "engine/locks.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace dmfs {
+
+bool Lock::try_take() {
+    if (held_) return false;
+    held_ = true;
+    return true;
+}
+
+Task<Status> Lock::acquire(Cancel* cancel) {
+    if (waiting_.locked([this] { return try_take(); })) return Task<Status>::ready(kOk);
+    return wait(cancel);
+}
+
+Task<Status> Lock::wait(Cancel* cancel) {
+    std::function<bool()> must_wait = [this] { return !try_take(); };
+    Status status = co_await waiting_.wait(must_wait, cancel);
+    co_return status;  // good: taken above, or handed over by release()
+}
+
+void Lock::release() {
+    // It stays held if somebody waits: the first of them has it now.
+    waiting_.wake_one([this] { held_ = waiting_.size() > 0; });
+}
+
+bool RangeLock::try_take(Range range) {
+    for (const Range& other : held_)
+        if (other.from < range.end && range.from < other.end) return false;
+    held_.push_back(range);
+    return true;
+}
+
+Task<Status> RangeLock::acquire(uint64_t from, uint64_t end, Cancel* cancel) {
+    Range range{from, end};
+    if (waiting_.locked([&] { return try_take(range); })) return Task<Status>::ready(kOk);
+    return wait(range, cancel);
+}
+
+Task<Status> RangeLock::wait(Range range, Cancel* cancel) {
+    bool taken = false;
+    std::function<bool()> must_wait = [this, range, &taken] {
+        taken = try_take(range);
+        return !taken;
+    };
+    while (!taken) {
+        Status status = co_await waiting_.wait(must_wait, cancel);
+        if (!status) co_return status;
+        if (!taken) taken = waiting_.locked([&] { return try_take(range); });
+    }
+    co_return kOk;
+}
+
+void RangeLock::release(uint64_t from, uint64_t end) {
+    waiting_.wake_all(kOk, [&] {
+        auto found = std::find(held_.begin(), held_.end(), Range{from, end});
+        assert(found != held_.end());
+        *found = held_.back();
+        held_.pop_back();
+    });
+}
+
+bool KeyLock::try_take(uint64_t key) { return held_.insert(key).second; }
+
+Task<Status> KeyLock::acquire(uint64_t key, Cancel* cancel) {
+    if (waiting_.locked([&] { return try_take(key); })) return Task<Status>::ready(kOk);
+    return wait(key, cancel);
+}
+
+Task<Status> KeyLock::wait(uint64_t key, Cancel* cancel) {
+    bool taken = false;
+    std::function<bool()> must_wait = [this, key, &taken] {
+        taken = try_take(key);
+        return !taken;
+    };
+    while (!taken) {
+        Status status = co_await waiting_.wait(must_wait, cancel);
+        if (!status) co_return status;
+        if (!taken) taken = waiting_.locked([&] { return try_take(key); });
+    }
+    co_return kOk;
+}
+
+void KeyLock::release(uint64_t key) {
+    waiting_.wake_all(kOk, [&] {
+        [[maybe_unused]] size_t erased = held_.erase(key);
+        assert(erased == 1);
+    });
+}
+
+Task<Status> Strand::away(Task<Status> task) {
+    task.start();
+    if (task.is_ready()) co_return std::move(task).value();
+    leave();
+    Status status = co_await task;
+    Task<Status> back = enter();
+    Status entered = co_await back;
+    assert(entered.good());
+    static_cast<void>(entered);
+    co_return status;
+}
+
+}  // namespace dmfs

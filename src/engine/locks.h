@@ -1,0 +1,106 @@
+// Order locks: they say in which order coroutines may go on. They protect an
+// order of I/O, not data in memory, and may be held across any wait.
+//
+//     Status status = co_await lock.acquire(cancel);
+//     if (!status) co_return status;          // EINTR: cancelled, not held
+//     Lock::Guard guard(lock);
+//
+// Each takes its fast path without a coroutine: acquire() is ready if nobody is in
+// the way.
+
+#pragma once
+
+#include <unordered_set>
+#include <vector>
+
+#include "engine/wait.h"
+
+namespace dmfs {
+
+// One at a time, in the order they came.
+class Lock {
+  public:
+    explicit Lock(Executor& executor) : waiting_(executor) {}
+
+    Task<Status> acquire(Cancel* cancel = nullptr);
+    void release();
+
+    class Guard {
+      public:
+        explicit Guard(Lock& lock) : lock_(lock) {}
+        Guard(const Guard&) = delete;
+        Guard& operator=(const Guard&) = delete;
+        ~Guard() { lock_.release(); }
+
+      private:
+        Lock& lock_;
+    };
+
+  private:
+    bool try_take();
+    Task<Status> wait(Cancel* cancel);
+
+    WaitQueue waiting_;
+    bool held_ = false;  // under the queue's mutex
+};
+
+// Ranges [from, end) of which no two that overlap are held at a time. Who waits for
+// one range does not keep others from theirs.
+class RangeLock {
+  public:
+    explicit RangeLock(Executor& executor) : waiting_(executor) {}
+
+    Task<Status> acquire(uint64_t from, uint64_t end, Cancel* cancel = nullptr);
+    void release(uint64_t from, uint64_t end);
+
+  private:
+    struct Range {
+        uint64_t from, end;
+        friend bool operator==(const Range&, const Range&) = default;
+    };
+
+    bool try_take(Range range);
+    Task<Status> wait(Range range, Cancel* cancel);
+
+    WaitQueue waiting_;
+    std::vector<Range> held_;  // under the queue's mutex
+};
+
+// Keys (the number of a chunk or a region) of which each is held once at a time.
+class KeyLock {
+  public:
+    explicit KeyLock(Executor& executor) : waiting_(executor) {}
+
+    Task<Status> acquire(uint64_t key, Cancel* cancel = nullptr);
+    void release(uint64_t key);
+
+  private:
+    bool try_take(uint64_t key);
+    Task<Status> wait(uint64_t key, Cancel* cancel);
+
+    WaitQueue waiting_;
+    std::unordered_set<uint64_t> held_;  // under the queue's mutex
+};
+
+// The coroutines of a target with state: between two awaits one of them runs at a
+// time, on whichever thread it entered, so the state needs no mutex.
+//
+//     co_await strand_.enter();               // never fails
+//     ... look at the state, change it ...
+//     Status status = co_await strand_.away(device.io(bio));   // others run meanwhile
+//     ... look again ...
+//     strand_.leave();
+class Strand {
+  public:
+    explicit Strand(Executor& executor) : turn_(executor) {}
+
+    Task<Status> enter() { return turn_.acquire(); }
+    void leave() { turn_.release(); }
+    // Awaits `task` outside the strand and comes back in; the task's status.
+    Task<Status> away(Task<Status> task);
+
+  private:
+    Lock turn_;
+};
+
+}  // namespace dmfs

@@ -1,0 +1,185 @@
+#include "engine/namespace.h"
+
+#include <cassert>
+
+namespace dmfs {
+
+Namespace::Namespace(Executor& executor) : executor_(executor) {}
+
+Namespace::~Namespace() {
+    // Upper volumes keep lower ones open: their tables go first.
+    std::vector<std::shared_ptr<Table>> tables;
+    {
+        std::lock_guard guard(mutex_);
+        for (auto& [name, volume] : names_) {
+            tables.push_back(std::move(volume->live_));
+            tables.push_back(std::move(volume->inactive_));
+            volume->table_ = nullptr;
+            volume->remove_when_closed_ = false;
+        }
+    }
+    tables.clear();
+}
+
+std::shared_ptr<Volume> Namespace::create(const std::string& name, const std::string& uuid,
+                                          std::optional<uint32_t> minor) {
+    std::lock_guard guard(mutex_);
+    if (names_.contains(name)) throw Refused(EBUSY, "the name '" + name + "' is taken");
+    if (!uuid.empty() && uuids_.contains(uuid)) throw Refused(EBUSY, "the uuid '" + uuid + "' is taken");
+    if (minor && minors_.contains(*minor)) throw Refused(ENXIO, "the minor number " + std::to_string(*minor) + " is taken");
+    uint32_t number = minor.value_or(0);
+    if (!minor)
+        for (const auto& [taken, other] : minors_) {
+            if (taken != number) break;
+            number++;
+        }
+    auto volume = std::make_shared<Volume>(*this, next_id_++, number);
+    volume->name_ = name;
+    volume->uuid_ = uuid;
+    names_[name] = volume;
+    if (!uuid.empty()) uuids_[uuid] = volume.get();
+    minors_[number] = volume.get();
+    ids_[volume->id()] = volume.get();
+    return volume;
+}
+
+// Takes the volume out of every index; under the mutex.
+void Namespace::forget(Volume& volume) {
+    volume.removed_ = true;
+    if (!volume.uuid_.empty()) uuids_.erase(volume.uuid_);
+    minors_.erase(volume.minor());
+    ids_.erase(volume.id());
+    names_.erase(volume.name_);
+}
+
+Outcome Namespace::remove(Volume& volume, bool deferred) {
+    std::shared_ptr<Volume> keep;
+    std::shared_ptr<Table> live, inactive;  // destroyed after the mutex is let go: they close volumes
+    {
+        std::lock_guard guard(mutex_);
+        if (volume.removed_) return Refused(ENXIO, "the volume was removed");
+        if (volume.open_count_ > 0) {
+            if (deferred) {
+                volume.remove_when_closed_ = true;
+                return {};
+            }
+            return Refused(EBUSY, "'" + volume.name_ + "' is open " + std::to_string(volume.open_count_) +
+                                      (volume.open_count_ == 1 ? " time" : " times"),
+                           "close its files, detach its loop devices, remove the volumes that stand on it; or remove --deferred");
+        }
+        keep = volume.shared_from_this();
+        forget(volume);
+        live = std::move(volume.live_);
+        inactive = std::move(volume.inactive_);
+        volume.table_ = nullptr;
+    }
+    volume.raise_event();
+    if (observer_ != nullptr) observer_->removed(volume);
+    return {};
+}
+
+Outcome Namespace::cancel_deferred_remove(Volume& volume) {
+    std::lock_guard guard(mutex_);
+    if (volume.removed_) return Refused(EBUSY, "the volume is being removed");
+    volume.remove_when_closed_ = false;
+    return {};
+}
+
+Outcome Namespace::rename(Volume& volume, const std::string& name) {
+    {
+        std::lock_guard guard(mutex_);
+        if (volume.removed_) return Refused(ENXIO, "the volume was removed");
+        if (names_.contains(name)) return Refused(EBUSY, "the name '" + name + "' is taken");
+        auto node = names_.extract(volume.name_);
+        node.key() = name;
+        names_.insert(std::move(node));
+        volume.name_ = name;
+    }
+    volume.raise_event();
+    return {};
+}
+
+Outcome Namespace::set_uuid(Volume& volume, const std::string& uuid) {
+    {
+        std::lock_guard guard(mutex_);
+        if (volume.removed_) return Refused(ENXIO, "the volume was removed");
+        if (uuids_.contains(uuid)) return Refused(EBUSY, "the uuid '" + uuid + "' is taken");
+        if (!volume.uuid_.empty()) return Refused(EINVAL, "the volume has the uuid '" + volume.uuid_ + "' already", "a uuid is given once");
+        volume.uuid_ = uuid;
+        uuids_[uuid] = &volume;
+    }
+    volume.raise_event();
+    return {};
+}
+
+std::shared_ptr<Volume> Namespace::by_name(const std::string& name) const {
+    std::lock_guard guard(mutex_);
+    auto found = names_.find(name);
+    return found == names_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<Volume> Namespace::by_uuid(const std::string& uuid) const {
+    std::lock_guard guard(mutex_);
+    auto found = uuids_.find(uuid);
+    return found == uuids_.end() ? nullptr : found->second->shared_from_this();
+}
+
+std::shared_ptr<Volume> Namespace::by_minor(uint32_t minor) const {
+    std::lock_guard guard(mutex_);
+    auto found = minors_.find(minor);
+    return found == minors_.end() ? nullptr : found->second->shared_from_this();
+}
+
+std::shared_ptr<Volume> Namespace::by_id(uint64_t id) const {
+    std::lock_guard guard(mutex_);
+    auto found = ids_.find(id);
+    return found == ids_.end() ? nullptr : found->second->shared_from_this();
+}
+
+std::vector<std::shared_ptr<Volume>> Namespace::volumes() const {
+    std::lock_guard guard(mutex_);
+    std::vector<std::shared_ptr<Volume>> all;
+    all.reserve(names_.size());
+    for (const auto& [name, volume] : names_) all.push_back(volume);
+    return all;
+}
+
+std::shared_ptr<Volume> Namespace::open(const std::shared_ptr<Volume>& volume) {
+    std::lock_guard guard(mutex_);
+    if (volume->removed_) throw Refused(ENXIO, "the volume was removed");
+    if (!volume->had_table_)
+        throw Refused(ENXIO, "'" + volume->name_ + "' never had a table", "write one to .control/" + volume->name_ + "/table");
+    volume->open_count_++;
+    return {volume.get(), [this, volume](Volume*) { close(volume); }};
+}
+
+void Namespace::close(const std::shared_ptr<Volume>& volume) {
+    bool remove_now = false;
+    {
+        std::lock_guard guard(mutex_);
+        assert(volume->open_count_ > 0);
+        remove_now = --volume->open_count_ == 0 && volume->remove_when_closed_;
+    }
+    // Where somebody opened it again, its removal waits for them.
+    if (remove_now) static_cast<void>(remove(*volume, true));
+}
+
+// Whether I/O to `table` can reach `volume`, through live tables or loaded ones;
+// under the mutex.
+bool Namespace::stands_on(const Table& table, const Volume& volume) const {
+    std::set<const Volume*> seen;
+    return reaches(table, volume, seen);
+}
+
+bool Namespace::reaches(const Table& table, const Volume& volume, std::set<const Volume*>& seen) {
+    for (const std::shared_ptr<Device>& device : table.devices()) {
+        auto* below = dynamic_cast<Volume*>(device.get());
+        if (below == nullptr || !seen.insert(below).second) continue;
+        if (below == &volume) return true;
+        if (below->live_ && reaches(*below->live_, volume, seen)) return true;
+        if (below->inactive_ && reaches(*below->inactive_, volume, seen)) return true;
+    }
+    return false;
+}
+
+}  // namespace dmfs

@@ -1,0 +1,120 @@
+#include "engine/table.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace dmfs {
+
+// The way of a request.
+
+size_t Table::row_index(Sector sector) const {
+    assert(sector < size_);
+    if (ends_.size() == 1) return 0;
+    return static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), sector) - ends_.begin());
+}
+
+Table::Row& Table::row_at(Sector sector) { return rows_[row_index(sector)]; }
+
+// How many sectors from the start of `bio` one target may get at once.
+Sector Table::room(const Row& row, const Bio& bio) {
+    Sector at = bio.sector - row.start;
+    Sector room = row.length - at;
+    if (row.chunk != 0 && bio.has_data()) room = std::min(room, row.chunk - at % row.chunk);
+    return room;
+}
+
+Task<Status> Table::io(Bio bio) {
+    if (bio.op == Op::flush) return flush(bio);
+    if (bio.end() > size_ || bio.end() < bio.sector) return Task<Status>::ready(Status(EIO));
+    size_t index = row_index(bio.sector);
+    Row& row = rows_[index];
+    if (bio.count > room(row, bio)) return split(bio, index);
+    bio.sector -= row.start;
+    return row.target->io(bio);
+}
+
+// Pieces run side by side; the request fails as a whole if one of them does.
+Task<Status> Table::split(Bio bio, size_t index) {
+    std::vector<Task<Status>> pieces;
+    bio.one_of_many = true;
+    while (bio.count > 0) {
+        Row& row = rows_[index];
+        Bio piece = bio.part(0, std::min(bio.count, room(row, bio)));
+        bio = bio.part(piece.count, bio.count - piece.count);
+        if (bio.sector == row.start + row.length) index++;
+        piece.sector -= row.start;
+        pieces.push_back(row.target->io(piece));
+    }
+    Task<Status> joined = all(std::move(pieces));
+    Status status = co_await joined;
+    co_return status;
+}
+
+Task<Status> Table::flush(Bio bio) {
+    if (flushed_targets_.empty() && flushed_devices_.size() <= 1)
+        return flushed_devices_.empty() ? Task<Status>::ready(kOk) : flushed_devices_.front()->io(bio);
+    std::vector<Task<Status>> flushes;
+    bio.one_of_many = true;
+    for (Device* device : flushed_devices_) flushes.push_back(device->io(bio));
+    for (Target* target : flushed_targets_) flushes.push_back(target->io(bio));
+    return all(std::move(flushes));
+}
+
+Extent Table::extent(Sector at) {
+    Row& row = row_at(at);
+    Extent extent = row.target->extent(at - row.start);
+    extent.end = std::min(row.start + row.length, row.start + extent.end);
+    assert(extent.end > at);
+    return extent;
+}
+
+// Suspend and resume.
+
+void Table::presuspend() {
+    for (Row& row : rows_) row.target->presuspend();
+}
+
+void Table::presuspend_undo() {
+    for (Row& row : rows_) row.target->presuspend_undo();
+}
+
+void Table::postsuspend() {
+    for (Row& row : rows_) row.target->postsuspend();
+}
+
+Status Table::preresume() {
+    for (Row& row : rows_)
+        if (Status status = row.target->preresume(); !status) return status;
+    return kOk;
+}
+
+void Table::resume() {
+    for (Row& row : rows_) row.target->resume();
+}
+
+std::string Table::areas_problem() const {
+    std::string problem;
+    for (const Row& row : rows_)
+        row.target->each_device([&](Device& device, Sector start, Sector length) {
+            if (problem.empty()) problem = area_problem(device, start, length);
+        });
+    return problem;
+}
+
+void Table::settle_limits() {
+    limits_ = Limits::unlimited();
+    for (const Row& row : rows_) {
+        Limits below = Limits::unlimited();
+        row.target->each_device([&](Device& device, Sector, Sector) { below.stack(device.limits()); });
+        row.target->adjust(below);
+        limits_.stack(below);
+        if (row.target->flushing() == Flushing::itself) flushed_targets_.push_back(row.target.get());
+        if (row.target->flushing() == Flushing::devices)
+            row.target->each_device([&](Device& device, Sector, Sector) {
+                if (std::find(flushed_devices_.begin(), flushed_devices_.end(), &device) == flushed_devices_.end())
+                    flushed_devices_.push_back(&device);
+            });
+    }
+}
+
+}  // namespace dmfs

@@ -1,0 +1,88 @@
+// Table: the rows of a volume, in the order of their sectors, without gaps.
+//
+//     0 2048 linear /a.img 0          sectors [0, 2048)     -> a target
+//     2048 2048 striped 2 128 ...     sectors [2048, 4096)  -> a target
+//
+// The table finds the row of a request, cuts it at the ends of rows and of the
+// target's chunks, and hands the pieces on. It never changes: a volume swaps tables.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/target.h"
+
+namespace dmfs {
+
+// What a text needs to become a table.
+struct TableSource {
+    Executor& executor;
+    const TargetRegistry& registry;
+    DeviceSource& devices;
+    std::string folder;                  // where relative paths begin
+    bool writable = true;
+    std::function<void()> raise_event;   // see TargetSetup::raise_event
+    std::string file = "table";          // what refusals call the text
+    size_t first_line = 1;
+};
+
+class Table {
+  public:
+    // Rows "START LENGTH TARGET WORDS...", one a line; empty lines and what follows
+    // a # are passed over, as dmsetup does. Throws Refused with the place.
+    static std::shared_ptr<Table> build(std::string_view text, const TableSource& source);
+
+    Task<Status> io(Bio bio);  // within the table
+
+    Sector size() const { return size_; }
+    bool writable() const { return writable_; }
+    const Limits& limits() const { return limits_; }
+    Extent extent(Sector at);
+
+    struct Row {
+        Sector start;
+        Sector length;
+        Sector chunk;  // cut reads and writes at multiples of it, counted from start; 0: nowhere
+        std::string type;
+        const TargetType* target_type;
+        std::unique_ptr<Target> target;
+    };
+    const std::vector<Row>& rows() const { return rows_; }
+    Row& row_at(Sector sector);
+
+    // In the order in which the rows named them, each once.
+    const std::vector<std::shared_ptr<Device>>& devices() const { return devices_; }
+
+    // What a device became too small for since the table was built; empty if nothing.
+    std::string areas_problem() const;
+
+    void presuspend();
+    void presuspend_undo();
+    void postsuspend();
+    Status preresume();
+    void resume();
+
+  private:
+    friend class TableBuilder;
+    Table() = default;
+
+    size_t row_index(Sector sector) const;
+    Task<Status> flush(Bio bio);
+    Task<Status> split(Bio bio, size_t row);
+    static Sector room(const Row& row, const Bio& bio);
+    void settle_limits();
+
+    std::vector<Row> rows_;
+    std::vector<Sector> ends_;  // of the rows: what a lookup searches
+    std::vector<std::shared_ptr<Device>> devices_;
+    std::vector<Device*> flushed_devices_;
+    std::vector<Target*> flushed_targets_;
+    Limits limits_;
+    Sector size_ = 0;
+    bool writable_ = true;
+};
+
+}  // namespace dmfs

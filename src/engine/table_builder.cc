@@ -1,0 +1,230 @@
+// From a text to a table: the rules of dm_table_add_target and dmsetup's parser.
+
+#include <algorithm>
+#include <cassert>
+#include <cctype>
+#include <limits>
+
+#include "base/words.h"
+#include "engine/table.h"
+
+namespace dmfs {
+
+namespace {
+
+// As scanf's %llu: a sign is taken, a number beyond 64 bits becomes the largest.
+bool scan_number(const std::string& word, uint64_t& value) {
+    size_t at = !word.empty() && word[0] == '+' ? 1 : 0;
+    if (at == word.size()) return false;
+    value = 0;
+    for (; at < word.size(); at++) {
+        if (word[at] < '0' || word[at] > '9') return false;
+        auto digit = static_cast<uint64_t>(word[at] - '0');
+        constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
+        value = value > (kMost - digit) / 10 ? kMost : value * 10 + digit;
+    }
+    return true;
+}
+
+// The line without its comment: a # that no backslash quotes, and what follows.
+std::string_view without_comment(std::string_view line) {
+    for (size_t at = 0; at < line.size(); at++) {
+        if (line[at] == '\\') at++;
+        else if (line[at] == '#') return line.substr(0, at);
+    }
+    return line;
+}
+
+constexpr size_t kMaxRows = 1 << 20;      // DM_MAX_TARGETS
+constexpr size_t kTypeBytes = 16;         // DM_MAX_TYPE_NAME
+
+}  // namespace
+
+class TableBuilder {
+  public:
+    TableBuilder(std::string_view text, const TableSource& source)
+        : source(source), table_(new Table), text_(text) {
+        table_->writable_ = source.writable;
+    }
+
+    std::shared_ptr<Table> build() {
+        std::string_view rest = text_;
+        place_.file = source.file;
+        for (place_.line = source.first_line; !rest.empty(); place_.line++) {
+            size_t end = std::min(rest.find('\n'), rest.size());
+            line(rest.substr(0, end));
+            rest.remove_prefix(std::min(end + 1, rest.size()));
+        }
+        place_.line = 0;
+        if (table_->rows_.empty())
+            throw Refused(EINVAL, "the table has no rows", "a row is START LENGTH TARGET ARGUMENTS, such as `0 2048 zero`");
+        table_->settle_limits();
+        for (const Table::Row& row : table_->rows_) check_alignment(row);
+        return std::move(table_);
+    }
+
+    Device& open(const std::string& word) {
+        std::shared_ptr<Device> device = source.devices.open_device(word, source.writable, source.folder);
+        std::vector<std::shared_ptr<Device>>& devices = table_->devices_;
+        if (std::find(devices.begin(), devices.end(), device) == devices.end()) devices.push_back(device);
+        return *device;  // one object for a device: an earlier entry keeps it open
+    }
+
+    Refused refuse(const Word& word, int error, std::string reason, std::string remedy) const {
+        Place place = place_;
+        place.column = word.column;
+        place.length = std::max<size_t>(word.length, 1);
+        return Refused(error, std::move(reason), std::move(remedy)).at(place);
+    }
+
+    const TableSource& source;
+
+  private:
+    void line(std::string_view line) {
+        place_.source = line;
+        if (line.find('\0') != std::string_view::npos)
+            throw Refused(EINVAL, "a NUL byte in the table", "a table is text").at(place_);
+        std::vector<Word> words = split_words(without_comment(line));
+        if (words.empty()) return;
+        if (words.size() < 3)
+            throw refuse(words.back(), EINVAL, "a row of " + std::to_string(words.size()) + (words.size() == 1 ? " word" : " words"),
+                         "START LENGTH TARGET ARGUMENTS");
+        Sector start = row_number(words[0], "start");
+        Sector length = row_number(words[1], "length");
+        if (table_->rows_.size() == kMaxRows)
+            throw refuse(words[0], EOVERFLOW, "more than " + std::to_string(kMaxRows) + " rows", {});
+        if (start != table_->size_)
+            throw refuse(words[0], EINVAL, "the row begins at sector " + std::to_string(start) + (start > table_->size_ ? ": a gap" : ": an overlap"),
+                         std::to_string(table_->size_) + (table_->rows_.empty() ? ", where a table begins" : ", where the row before ends"));
+        if (length == 0) throw refuse(words[1], EINVAL, "a row of no length", "at least 1 sector");
+        if (length > kMaxSectors || start > kMaxSectors - length)
+            throw refuse(words[1], EINVAL, "the row ends beyond 2^63 bytes", "at most " + std::to_string(kMaxSectors - start) + " sectors here");
+        const TargetType* type = words[2].text.size() < kTypeBytes ? source.registry.find(words[2].text) : nullptr;
+        if (type == nullptr) {
+            std::string known;
+            for (const TargetType& each : source.registry.types) known += (known.empty() ? "" : ", ") + std::string(each.name);
+            throw refuse(words[2], EINVAL, "no target '" + words[2].text + "'", "one of " + known);
+        }
+        add(start, length, *type, std::vector<Word>(words.begin() + 3, words.end()));
+    }
+
+    Sector row_number(const Word& word, const char* what) const {
+        Sector value = 0;
+        if (!scan_number(word.text, value))
+            throw refuse(word, EINVAL, std::string("the row's ") + what + " is no number of sectors", "decimal digits");
+        return value;
+    }
+
+    void add(Sector start, Sector length, const TargetType& type, std::vector<Word> words) {
+        TargetSetup setup(*this, std::move(words), length);
+        std::unique_ptr<Target> target;
+        try {
+            target = type.make(setup);
+        } catch (const Refused& refused) {
+            Refused named(refused.error(), std::string(type.name) + ": " + refused.reason(), refused.remedy());
+            throw named.at(refused.place()).at(place_);
+        }
+        Sector chunk = target->chunk();
+        table_->rows_.push_back({start, length, chunk, std::string(type.name), &type, std::move(target)});
+        lines_.push_back(place_);
+        table_->size_ = start + length;
+        table_->ends_.push_back(table_->size_);
+    }
+
+    // validate_hardware_logical_block_alignment: rows may not cut a block in two.
+    void check_alignment(const Table::Row& row) const {
+        Sector block = table_->limits_.logical_block / kSectorBytes;
+        if (row.start % block == 0 && row.length % block == 0) return;
+        bool stands_alone = true;
+        row.target->each_device([&](Device&, Sector, Sector) { stands_alone = false; });
+        if (stands_alone && table_->rows_.size() == 1) return;
+        throw Refused(EINVAL, "the row [" + std::to_string(row.start) + ", " + std::to_string(row.start + row.length) + ") cuts a block of " +
+                                  std::to_string(table_->limits_.logical_block) + " bytes in two",
+                      "rows of whole blocks").at(lines_[static_cast<size_t>(&row - table_->rows_.data())]);
+    }
+
+    std::shared_ptr<Table> table_;
+    std::string_view text_;
+    Place place_;  // the line that is read now
+    std::vector<Place> lines_;
+};
+
+std::shared_ptr<Table> Table::build(std::string_view text, const TableSource& source) {
+    return TableBuilder(text, source).build();
+}
+
+// What targets ask for.
+
+TargetSetup::TargetSetup(TableBuilder& builder, std::vector<Word> words, Sector length)
+    : builder_(builder),
+      words_(std::move(words)),
+      length_(length),
+      writable_(builder.source.writable),
+      executor_(builder.source.executor),
+      raise_event_(builder.source.raise_event) {}
+
+Refused TargetSetup::refuse(size_t index, std::string reason, std::string remedy, int error) const {
+    if (index >= words_.size()) return Refused(error, std::move(reason), std::move(remedy));
+    return builder_.refuse(words_[index], error, std::move(reason), std::move(remedy));
+}
+
+void TargetSetup::need_words(size_t count, std::string_view usage) const {
+    if (words() == count) return;
+    throw refuse(count, std::to_string(words()) + (words() == 1 ? " argument" : " arguments") + ", not " + std::to_string(count),
+                 std::string(usage));
+}
+
+void TargetSetup::need_at_least(size_t count, std::string_view usage) const {
+    if (words() >= count) return;
+    throw refuse(words(), std::to_string(words()) + (words() == 1 ? " argument" : " arguments") + ", not at least " + std::to_string(count),
+                 std::string(usage));
+}
+
+uint64_t TargetSetup::number(size_t index, std::string_view what, uint64_t least, uint64_t most) const {
+    std::optional<uint64_t> value = parse_decimal(word(index));
+    std::string range = most == std::numeric_limits<uint64_t>::max()
+                            ? "at least " + std::to_string(least)
+                            : std::to_string(least) + " to " + std::to_string(most);
+    if (!value) throw refuse(index, std::string(what) + " '" + word(index) + "' is no number", range);
+    if (*value < least || *value > most)
+        throw refuse(index, std::string(what) + " " + word(index) + " is out of range", range);
+    return *value;
+}
+
+Sector TargetSetup::sector(size_t index, std::string_view what) const {
+    std::optional<uint64_t> value = parse_decimal(word(index));
+    if (!value) throw refuse(index, std::string(what) + " '" + word(index) + "' is no sector", "decimal digits");
+    return *value;
+}
+
+Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t start_index) {
+    Device* device = nullptr;
+    try {
+        device = &builder_.open(word(index));
+    } catch (const Refused& refused) {
+        throw refuse(index, refused.reason(), refused.remedy(), refused.error());
+    }
+    Sector size = device->size();
+    std::string problem = area_problem(*device, start, length);
+    if (problem.empty()) return *device;
+    std::string remedy = size > length ? "a start of at most " + std::to_string(size - length) : "";
+    throw refuse(start_index, problem, remedy);
+}
+
+std::string area_problem(Device& device, Sector start, Sector length) {
+    Sector size = device.size();
+    std::string area = "[" + std::to_string(start) + ", " + std::to_string(start + length) + ")";
+    if (size != 0 && (start >= size || length > size - start))
+        return device.name() + " ends at sector " + std::to_string(size) + ", before the end of " + area;
+    Sector block = device.limits().logical_block / kSectorBytes;
+    if (start % block != 0 || length % block != 0)
+        return area + " does not lie on whole blocks of " + std::to_string(block * kSectorBytes) + " bytes of " + device.name();
+    return {};
+}
+
+const TargetType* TargetRegistry::find(std::string_view name) const {
+    auto found = std::find_if(types.begin(), types.end(), [&](const TargetType& type) { return type.name == name; });
+    return found == types.end() ? nullptr : &*found;
+}
+
+}  // namespace dmfs

@@ -1,0 +1,130 @@
+// Target: how one row of a table maps its sectors. A target sees one aligned range
+// at a time, relative to the row's start, within one chunk if it names a chunk; it
+// computes where that lies and hands the request on.
+//
+// Adding a target: its source in src/targets, a line in registry.cc, a test,
+// scenarios, a man page, an example.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/refused.h"
+#include "base/words.h"
+#include "engine/device.h"
+#include "engine/executor.h"
+
+namespace dmfs {
+
+class TargetSetup;
+
+// The three texts of a target: `dmsetup status`, `dmsetup table`, `dmsetup measure`.
+enum class StatusKind { info, table, measure };
+
+// What becomes of a flush of the volume.
+enum class Flushing {
+    none,     // nothing below keeps anything of it
+    devices,  // its devices are flushed, each once for the whole table
+    itself,   // the target gets the flush and passes it on as it must
+};
+
+class Target {
+  public:
+    Target() = default;
+    Target(const Target&) = delete;
+    Target& operator=(const Target&) = delete;
+    virtual ~Target() = default;
+
+    virtual Task<Status> io(Bio bio) = 0;
+
+    // The target's own words, without its name: one line, appended to nothing.
+    virtual std::string status(StatusKind) const { return {}; }
+    // Throws Refused; the answer may be empty.
+    virtual std::string message(const std::vector<Word>&) {
+        throw Refused(EINVAL, "this target takes no messages");
+    }
+
+    virtual Flushing flushing() const { return Flushing::devices; }
+    // Reads and writes are cut at multiples of this many sectors (the kernel's
+    // max_io_len); 0: nowhere.
+    virtual Sector chunk() const { return 0; }
+    // Changes what its devices' stacked limits came to.
+    virtual void adjust(Limits&) const {}
+    // The run that begins at `at`.
+    virtual Extent extent(Sector at) = 0;
+
+    // Each device with the area this target uses of it.
+    using DeviceVisitor = std::function<void(Device&, Sector start, Sector length)>;
+    virtual void each_device(const DeviceVisitor&) const {}
+
+    // Around a suspend, in this order: whoever holds requests lets them go; nobody
+    // is inside and everything is flushed. Before and after a resume likewise.
+    virtual void presuspend() {}
+    virtual void presuspend_undo() {}
+    virtual void postsuspend() {}
+    virtual Status preresume() { return kOk; }
+    virtual void resume() {}
+};
+
+struct TargetType {
+    std::string_view name;
+    unsigned version[3];  // as Linux 6.12 counts it
+    std::unique_ptr<Target> (*make)(TargetSetup&);
+};
+
+// All targets there are, and one by its name or nullptr (registry.cc in src/targets).
+struct TargetRegistry {
+    const std::vector<TargetType>& types;
+    const TargetType* find(std::string_view name) const;
+};
+
+// What a target is made from: its row of the table, and the devices that its words
+// name. Words count from 0, the target's name not included.
+class TargetSetup {
+  public:
+    Sector length() const { return length_; }
+    bool writable() const { return writable_; }
+    Executor& executor() const { return executor_; }
+    // Tells those who wait for the volume's events (dm_table_event).
+    const std::function<void()>& raise_event() const { return raise_event_; }
+
+    size_t words() const { return words_.size(); }
+    const std::string& word(size_t index) const { return words_[index].text; }
+
+    // Refuses the row unless it has exactly, or at least, so many words.
+    void need_words(size_t count, std::string_view usage) const;
+    void need_at_least(size_t count, std::string_view usage) const;
+    // A decimal number within [least, most]; `what` names it in a refusal.
+    uint64_t number(size_t index, std::string_view what, uint64_t least, uint64_t most) const;
+    // A sector, read as the kernel does ("%llu%c"): digits only; beyond 64 bits it
+    // is refused, where the kernel would wrap.
+    Sector sector(size_t index, std::string_view what) const;
+    // Opens a device for this table; it lives as long as the table. Checks that
+    // the area [start, start + length) lies on it, as the kernel's
+    // device_area_is_invalid; a device of no size is not checked.
+    Device& device(size_t index, Sector start, Sector length, size_t start_index);
+
+    // A refusal that points at a word.
+    Refused refuse(size_t index, std::string reason, std::string remedy = {}, int error = EINVAL) const;
+
+  private:
+    friend class TableBuilder;
+    TargetSetup(class TableBuilder& builder, std::vector<Word> words, Sector length);
+
+    class TableBuilder& builder_;
+    std::vector<Word> words_;
+    Sector length_;
+    bool writable_;
+    Executor& executor_;
+    std::function<void()> raise_event_;
+};
+
+// Whether [start, start + length) lies on a device of that size and alignment; the
+// reason if not, else empty (device_area_is_invalid).
+std::string area_problem(Device& device, Sector start, Sector length);
+
+}  // namespace dmfs

@@ -1,0 +1,300 @@
+#include "engine/volume.h"
+
+#include <cassert>
+#include <cstring>
+
+#include "base/log.h"
+#include "engine/namespace.h"
+
+namespace dmfs {
+
+Volume::Volume(Namespace& space, uint64_t id, uint32_t minor)
+    : space_(space), id_(id), minor_(minor), gate_(space.executor()), control_(space.executor()) {}
+
+Volume::~Volume() { assert(gate_.inside() == 0); }
+
+Executor& Volume::executor() const { return space_.executor(); }
+
+// The way of a request. Nothing here is a coroutine unless it has to wait.
+
+Task<Status> Volume::io(Bio bio) {
+    if (!gate_.enter()) return io_when_open(bio);
+    counters_.begin(bio.op);
+    if (table_ == nullptr) return Task<Status>::ready(leave(bio, Status(EIO)));
+    Task<Status> task = table_->io(bio);
+    if (task.is_ready()) return Task<Status>::ready(leave(bio, std::move(task).value()));
+    return inside(std::move(task), bio);
+}
+
+Task<Status> Volume::io_when_open(Bio bio) {
+    Task<Status> entered = gate_.enter_or_wait(bio.cancel);
+    Status status = co_await entered;
+    if (!status) co_return status;
+    counters_.begin(bio.op);
+    if (table_ == nullptr) co_return leave(bio, Status(EIO));
+    Task<Status> task = table_->io(bio);
+    Status done = co_await task;
+    co_return leave(bio, done);
+}
+
+Task<Status> Volume::inside(Task<Status> task, Bio bio) {
+    Status status = co_await task;
+    co_return leave(bio, status);
+}
+
+Status Volume::leave(const Bio& bio, Status status) {
+    if (bio.op == Op::flush) status = pending_flush_error(status);
+    counters_.end(bio, status);
+    gate_.leave();
+    return status;
+}
+
+Status Volume::pending_flush_error(Status status) {
+    if (flush_error_.load(std::memory_order_relaxed) == 0) return status;
+    return status.and_then(Status(flush_error_.exchange(0, std::memory_order_acq_rel)));
+}
+
+// Suspend, resume, and the exchange of tables.
+
+Outcome Volume::load(std::shared_ptr<Table> table) {
+    std::shared_ptr<Table> old;  // destroyed behind the guard
+    std::lock_guard guard(space_.mutex_);
+    if (removed_) return Refused(ENXIO, "the volume was removed");
+    if (space_.stands_on(*table, *this))
+        return Refused(EINVAL, "the table stands on '" + name_ + "' itself", "a volume can't be its own device");
+    old = std::exchange(inactive_, std::move(table));
+    had_table_ = true;
+    return {};
+}
+
+void Volume::clear() {
+    std::shared_ptr<Table> old;
+    std::lock_guard guard(space_.mutex_);
+    old = std::exchange(inactive_, nullptr);
+}
+
+Outcome Volume::control_interrupted(Status status) const {
+    return Refused(status.error(), "interrupted while requests were still under way");
+}
+
+Task<Outcome> Volume::suspend(bool noflush, Cancel* cancel) {
+    Task<Status> acquired = control_.acquire(cancel);
+    Status status = co_await acquired;
+    if (!status) co_return control_interrupted(status);
+    Lock::Guard guard(control_);
+    Task<Outcome> suspending = suspend_locked(noflush, cancel);
+    Outcome outcome = co_await suspending;
+    co_return outcome;
+}
+
+Task<Outcome> Volume::suspend_locked(bool noflush, Cancel* cancel) {
+    if (suspended()) co_return Outcome();
+    gate_.close();
+    if (table_ != nullptr) table_->presuspend();
+    Task<Status> draining = gate_.drain(cancel);
+    Status drained = co_await draining;
+    if (!drained) {
+        if (table_ != nullptr) table_->presuspend_undo();
+        gate_.open();
+        co_return control_interrupted(drained);
+    }
+    if (table_ != nullptr && !noflush) {
+        Bio flush;
+        flush.op = Op::flush;
+        Task<Status> flushing = table_->io(flush);
+        Status flushed = co_await flushing;
+        if (!flushed) {
+            log_line(Severity::error, "suspend of " + name() + ": flush: " + strerror(flushed.error()));
+            flush_error_.store(flushed.error(), std::memory_order_release);
+        }
+    }
+    if (table_ != nullptr) table_->postsuspend();
+    suspended_.store(true, std::memory_order_release);
+    co_return Outcome();
+}
+
+// The volume is suspended. Afterwards `fresh` is live and *old was.
+Task<Outcome> Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old) {
+    assert(suspended() && gate_.inside() == 0);
+    std::string problem = fresh->areas_problem();  // a device may have shrunk since the load
+    if (!problem.empty()) co_return Refused(EINVAL, problem, "the old table is still there");
+    {
+        std::lock_guard guard(space_.mutex_);
+        if (removed_) co_return Refused(ENXIO, "the volume was removed");
+        if (fresh->size() != size()) geometry_ = Geometry();
+        *old = std::exchange(live_, fresh);
+        had_table_ = true;
+    }
+    table_ = fresh.get();
+    readonly_.store(!fresh->writable(), std::memory_order_release);
+    size_.store(fresh->size(), std::memory_order_release);
+    logical_block_.store(fresh->limits().logical_block, std::memory_order_release);
+    co_return Outcome();
+}
+
+// Lets requests in again.
+Outcome Volume::go_on() {
+    if (Status status = table_->preresume(); !status)
+        return Refused(status.error(), "a target refused to resume");
+    suspended_.store(false, std::memory_order_release);
+    gate_.open();
+    table_->resume();
+    return {};
+}
+
+Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
+    Task<Status> acquired = control_.acquire(cancel);
+    Status status = co_await acquired;
+    if (!status) co_return control_interrupted(status);
+    Lock::Guard guard(control_);
+    std::shared_ptr<Table> fresh, old;
+    {
+        std::lock_guard space_guard(space_.mutex_);
+        fresh = std::exchange(inactive_, nullptr);
+    }
+    if (fresh) {
+        Task<Outcome> suspending = suspend_locked(noflush, cancel);
+        Outcome outcome = co_await suspending;
+        if (outcome) {
+            // Back to where it was, unless another was loaded meanwhile.
+            std::lock_guard space_guard(space_.mutex_);
+            if (!inactive_) inactive_ = std::move(fresh);
+            co_return outcome;
+        }
+        Task<Outcome> swapping = swap_locked(fresh, &old);
+        outcome = co_await swapping;
+        if (outcome) co_return outcome;
+    }
+    if (!suspended()) co_return Outcome();
+    if (table_ == nullptr) co_return Refused(EINVAL, "there is no table to resume", "load one first");
+    Outcome outcome = go_on();
+    if (fresh && space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
+    co_return outcome;
+}
+
+Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
+    Outcome loaded = load(table);
+    if (loaded) co_return loaded;
+    Task<Status> acquired = control_.acquire(cancel);
+    Status status = co_await acquired;
+    if (!status) co_return control_interrupted(status);
+    Lock::Guard guard(control_);
+    std::shared_ptr<Table> fresh, old;
+    {
+        std::lock_guard space_guard(space_.mutex_);
+        fresh = std::exchange(inactive_, nullptr);
+    }
+    // Somebody else cleared, loaded or resumed meanwhile: theirs is the later word.
+    if (fresh != table) {
+        std::lock_guard space_guard(space_.mutex_);
+        if (fresh && !inactive_) inactive_ = std::move(fresh);
+        if (live_ == table) co_return Outcome();
+        co_return Refused(EBUSY, "another table was loaded meanwhile");
+    }
+    bool was_suspended = suspended();
+    Task<Outcome> suspending = suspend_locked(false, cancel);
+    Outcome outcome = co_await suspending;
+    if (outcome) co_return outcome;
+    Task<Outcome> swapping = swap_locked(fresh, &old);
+    outcome = co_await swapping;
+    if (!outcome) {
+        outcome = go_on();
+        if (outcome && old) {  // back
+            Task<Outcome> returning = swap_locked(old, &fresh);
+            Outcome returned = co_await returning;
+            static_cast<void>(returned);
+        }
+    }
+    if (outcome && !was_suspended) {
+        if (table_ != nullptr) {
+            Outcome again = go_on();
+            static_cast<void>(again);
+        } else {
+            suspended_.store(false, std::memory_order_release);
+            gate_.open();
+        }
+    }
+    if (!outcome && space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
+    co_return outcome;
+}
+
+Task<Outcome> Volume::message(Sector sector, std::vector<Word> words, std::string* answer, Cancel* cancel) {
+    Task<Status> acquired = control_.acquire(cancel);
+    Status status = co_await acquired;
+    if (!status) co_return control_interrupted(status);
+    Lock::Guard guard(control_);
+    std::shared_ptr<Table> table = live();
+    if (!table) co_return Refused(ENXIO, "there is no live table to take messages");
+    if (sector >= table->size())
+        co_return Refused(EINVAL, "sector " + std::to_string(sector) + " lies beyond the volume",
+                          "0 to " + std::to_string(table->size() - 1));
+    Outcome outcome;
+    try {
+        *answer = table->row_at(sector).target->message(words);
+    } catch (const Refused& refused) {
+        outcome = refused;
+    }
+    co_return outcome;
+}
+
+Outcome Volume::set_geometry(Geometry geometry) {
+    if (geometry.cylinders > 65535 || geometry.heads > 255 || geometry.sectors > 255)
+        return Refused(EINVAL, "the geometry is out of range", "at most 65535 cylinders, 255 heads, 255 sectors");
+    // As the kernel has it: compared with the geometry's own capacity.
+    Sector capacity = Sector{geometry.cylinders} * geometry.heads * geometry.sectors;
+    if (geometry.start > capacity) return Refused(EINVAL, "the start lies beyond cylinders x heads x sectors");
+    std::lock_guard guard(space_.mutex_);
+    if (!live_) return Refused(ENXIO, "a volume without a table has no geometry");
+    geometry_ = geometry;
+    return {};
+}
+
+void Volume::raise_event() {
+    events_.fetch_add(1, std::memory_order_acq_rel);
+    if (space_.observer_ != nullptr) space_.observer_->event_raised(*this);
+}
+
+// What the Namespace's mutex guards.
+
+std::string Volume::name() const {
+    std::lock_guard guard(space_.mutex_);
+    return name_;
+}
+
+std::string Volume::uuid() const {
+    std::lock_guard guard(space_.mutex_);
+    return uuid_;
+}
+
+bool Volume::deferred_remove() const {
+    std::lock_guard guard(space_.mutex_);
+    return remove_when_closed_;
+}
+
+unsigned Volume::open_count() const {
+    std::lock_guard guard(space_.mutex_);
+    return open_count_;
+}
+
+std::shared_ptr<Table> Volume::live() const {
+    std::lock_guard guard(space_.mutex_);
+    return live_;
+}
+
+std::shared_ptr<Table> Volume::inactive() const {
+    std::lock_guard guard(space_.mutex_);
+    return inactive_;
+}
+
+Limits Volume::limits() const {
+    std::shared_ptr<Table> table = live();
+    return table ? table->limits() : Limits();
+}
+
+Extent Volume::extent(Sector at) {
+    std::shared_ptr<Table> table = live();
+    if (!table || at >= table->size()) return {true, at + 1};
+    return table->extent(at);
+}
+
+}  // namespace dmfs

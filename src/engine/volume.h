@@ -1,0 +1,142 @@
+// Volume: a device made of a table, and the way its table is exchanged.
+//
+//              load                resume
+//     text  --------->  inactive  -------->  live        suspend: the gate closes,
+//                           |                            requests wait outside
+//                         clear
+//
+// A request passes the gate, the live table maps it, it leaves the gate. A table is
+// exchanged only while the gate is closed and nobody is inside, so a request meets
+// one table and a table is never destroyed under a request.
+//
+// What the names are and who stands on whom is the Namespace's; its mutex guards the
+// members marked so.
+
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/refused.h"
+#include "engine/counters.h"
+#include "engine/device.h"
+#include "engine/gate.h"
+#include "engine/locks.h"
+#include "engine/table.h"
+
+namespace dmfs {
+
+class Namespace;
+
+// How a control operation ended: nothing, or why it was refused. (A coroutine
+// cannot throw.)
+using Outcome = std::optional<Refused>;
+
+class Volume final : public Device, public std::enable_shared_from_this<Volume> {
+  public:
+    struct Geometry {
+        unsigned cylinders = 0, heads = 0, sectors = 0;
+        Sector start = 0;
+    };
+
+    // Made by Namespace::create().
+    Volume(Namespace& space, uint64_t id, uint32_t minor);
+    ~Volume() override;
+
+    // Device. While suspended, io() waits; EINTR when cancelled meanwhile. Without
+    // a live table: EIO.
+    Task<Status> io(Bio bio) override;
+    Sector size() const override { return size_.load(std::memory_order_acquire); }
+    Limits limits() const override;
+    Extent extent(Sector at) override;
+    std::string name() const override;
+    std::optional<DeviceNumber> number() const override { return DeviceNumber{0, minor_}; }
+
+    // The control operations. One at a time for a volume; EINTR when cancelled, and
+    // then nothing has changed.
+
+    // Makes a checked table the inactive one; refused where it stands on this volume.
+    Outcome load(std::shared_ptr<Table> table);
+    void clear();
+    // Waits for all requests inside, then flushes unless `noflush`.
+    Task<Outcome> suspend(bool noflush, Cancel* cancel);
+    // Brings the inactive table to life if there is one; lets requests in.
+    Task<Outcome> resume(bool noflush, Cancel* cancel);
+    // load + suspend + resume, and back to the old table if any of them is refused.
+    Task<Outcome> replace(std::shared_ptr<Table> table, Cancel* cancel);
+    // A message for the target at `sector`.
+    Task<Outcome> message(Sector sector, std::vector<Word> words, std::string* answer, Cancel* cancel);
+    Outcome set_geometry(Geometry geometry);
+
+    // What is so now. Each may have changed when the caller looks at it.
+    uint64_t id() const { return id_; }
+    uint32_t minor() const { return minor_; }
+    std::string uuid() const;
+    bool suspended() const { return suspended_.load(std::memory_order_acquire); }
+    bool readonly() const { return readonly_.load(std::memory_order_acquire); }
+    bool deferred_remove() const;
+    unsigned open_count() const;
+    uint32_t event_number() const { return events_.load(std::memory_order_acquire); }
+    std::shared_ptr<Table> live() const;
+    std::shared_ptr<Table> inactive() const;
+    Counters::Totals counted() const { return counters_.totals(); }
+    uint64_t parked() const { return gate_.outside(); }
+    // limits().logical_block, without a mutex: what requests have to be aligned to.
+    uint32_t logical_block() const { return logical_block_.load(std::memory_order_acquire); }
+
+    Executor& executor() const;
+
+    // Mode of the tables that are built from now on (dmsetup --readonly).
+    void set_load_readonly(bool readonly) { load_readonly_ = readonly; }
+    bool load_readonly() const { return load_readonly_; }
+
+    void raise_event();
+    // Ends the wait of all parked requests, with EIO (the mount goes away).
+    void turn_away_parked() { gate_.turn_away(Status(EIO)); }
+
+  private:
+    friend class Namespace;
+
+    Task<Status> io_when_open(Bio bio);
+    Task<Status> inside(Task<Status> task, Bio bio);
+    Status leave(const Bio& bio, Status status);
+    Status pending_flush_error(Status status);
+
+    Task<Outcome> suspend_locked(bool noflush, Cancel* cancel);
+    Task<Outcome> swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
+    Outcome go_on();
+    Outcome control_interrupted(Status status) const;
+
+    Namespace& space_;
+    const uint64_t id_;
+    const uint32_t minor_;
+
+    Gate gate_;
+    Table* table_ = nullptr;  // the live one, for those inside the gate
+    std::atomic<Sector> size_{0};
+    std::atomic<uint32_t> logical_block_{512};
+    Counters counters_;
+
+    Lock control_;
+    std::atomic<bool> suspended_{false};
+    std::atomic<bool> readonly_{false};
+    std::atomic<bool> load_readonly_{false};
+    std::atomic<uint32_t> events_{0};
+    // A flush that failed within a suspend: the next flush reports it.
+    std::atomic<int> flush_error_{0};
+
+    // Guarded by the Namespace's mutex.
+    std::string name_;
+    std::string uuid_;
+    std::shared_ptr<Table> live_;
+    std::shared_ptr<Table> inactive_;
+    unsigned open_count_ = 0;
+    bool had_table_ = false;
+    bool remove_when_closed_ = false;
+    bool removed_ = false;
+    Geometry geometry_;
+};
+
+}  // namespace dmfs

@@ -1,0 +1,93 @@
+#include "fs/options.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/refused.h"
+#include "base/words.h"
+#include "dm/names.h"
+
+namespace dmfs::fs {
+
+namespace {
+
+constexpr unsigned kMostThreads = 64;
+
+// Words of fstab that are for others, or go without saying.
+bool for_others(const std::string& name) {
+    constexpr std::array kIgnored = {"rw", "defaults", "auto", "noauto", "nofail", "_netdev", "user", "users", "nouser",
+                                     "nosuid", "nodev", "noexec", "exec", "suid", "dev", "noatime", "nodiratime",
+                                     "relatime", "async", "default_permissions"};
+    return name.starts_with("x-") || name.starts_with("comment") ||
+           std::find(kIgnored.begin(), kIgnored.end(), name) != kIgnored.end();
+}
+
+bool flag(const std::string& name, const std::string& value) {
+    if (value.empty() || value == "true" || value == "yes" || value == "1") return true;
+    if (value == "false" || value == "no" || value == "0") return false;
+    throw Refused(EINVAL, "the option " + name + " can't be '" + value + "'", "true or false");
+}
+
+bool choice(const std::string& name, const std::string& value, const std::string& no, const std::string& yes) {
+    if (value != no && value != yes)
+        throw Refused(EINVAL, "the option " + name + " can't be '" + value + "'", name + "=" + no + " or " + name + "=" + yes);
+    return value == yes;
+}
+
+}  // namespace
+
+void Options::set(const std::string& name, const std::string& value) {
+    if (name == "backing") {
+        direct = choice(name, value, "cached", "direct");
+    } else if (name == "cache") {
+        page_cache = choice(name, value, "none", "auto");
+    } else if (name == "executor") {
+        if (value != "auto" && value != "io_uring" && value != "threads")
+            throw Refused(EINVAL, "the option executor can't be '" + value + "'", "auto, io_uring or threads");
+        executor = value;
+    } else if (name == "threads") {
+        std::optional<uint64_t> number = parse_decimal(value);
+        if (!number || *number > kMostThreads)
+            throw Refused(EINVAL, "the option threads can't be '" + value + "'", "1 to " + std::to_string(kMostThreads) + ", or 0: as many as suit");
+        threads = static_cast<unsigned>(*number);
+    } else if (name == "allow_other") {
+        allow_other = flag(name, value);
+    } else if (name == "allow_root") {
+        allow_root = flag(name, value);
+    } else if (name == "ro") {
+        throw Refused(EINVAL, "a mount can't be read-only", "volumes can: load --readonly");
+    } else if (!for_others(name)) {
+        std::vector<std::string> known = {"backing", "cache", "executor", "threads", "allow_other", "allow_root"};
+        std::vector<std::string> similar = similar_names(name, known);
+        throw Refused(EINVAL, "no mount option '" + name + "'",
+                      similar.empty() ? "backing, cache, executor, threads, allow_other, allow_root" : "'" + similar.front() + "'?");
+    }
+    if (allow_other && allow_root) throw Refused(EINVAL, "allow_other and allow_root exclude each other", "one of them");
+}
+
+void Options::parse(std::string_view words) {
+    std::string word;
+    for (size_t at = 0; at <= words.size(); at++) {
+        if (at < words.size() && words[at] == '\\' && at + 1 < words.size()) {
+            word += words[++at];
+        } else if (at < words.size() && words[at] != ',') {
+            word += words[at];
+        } else if (!word.empty()) {
+            size_t equals = word.find('=');
+            set(word.substr(0, equals), equals == std::string::npos ? "" : word.substr(equals + 1));
+            word.clear();
+        }
+    }
+}
+
+std::string Options::text() const {
+    std::string text = std::string("backing = ") + (direct ? "direct" : "cached") + "\n";
+    text += std::string("cache = ") + (page_cache ? "auto" : "none") + "\n";
+    text += "executor = " + executor + "\n";
+    text += "threads = " + std::to_string(threads) + "\n";
+    if (allow_other) text += "allow_other = true\n";
+    if (allow_root) text += "allow_root = true\n";
+    return text;
+}
+
+}  // namespace dmfs::fs

@@ -1,0 +1,28 @@
+// The options of a mount: what stands behind -o, and in [mount] of a dmfs.toml.
+
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace dmfs::fs {
+
+struct Options {
+    bool direct = false;            // backing=direct: O_DIRECT below
+    bool page_cache = false;        // cache=auto: the kernel may cache volumes' pages
+    std::string executor = "auto";
+    unsigned threads = 0;           // FUSE threads; 0: chosen by the number of processors
+    bool allow_other = false;
+    bool allow_root = false;
+
+    // One option. Throws Refused, with what there is instead.
+    void set(const std::string& name, const std::string& value);
+    // All words of an -o argument; a backslash quotes a comma.
+    void parse(std::string_view words);
+    // What .control/options says: one "name = value" a line.
+    std::string text() const;
+};
+
+}  // namespace dmfs::fs

@@ -1,0 +1,64 @@
+// The files of the control tree: what reading one says, what writing one does
+// (dmfs-control(7)). Why the last request was refused is kept here, for `error`.
+
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "dm/device_mapper.h"
+#include "fs/nodes.h"
+
+namespace dmfs::fs {
+
+// An open file of the control tree.
+struct ControlFile {
+    explicit ControlFile(Executor& executor) : writing(executor) {}
+
+    Node node;
+    std::shared_ptr<Volume> volume;  // or nullptr: of the mount itself
+    Lock writing;                    // one write at a time; guards what follows
+    std::string written;             // text that may still grow
+    bool held = false;               // ... and has not been applied yet
+    std::string folder;              // of the process that wrote last
+
+    std::mutex mutex;                // guards what follows
+    std::string text;                // what is being read
+    bool answered = false;           // message: text is the answer to a message
+    uint32_t events_seen = 0;
+    fuse_pollhandle* poll = nullptr;
+};
+
+class Controls {
+  public:
+    Controls(DeviceMapper& dm, std::string options_text) : dm_(dm), options_text_(std::move(options_text)) {}
+
+    // What the file says now.
+    std::string text(Node node, Volume* volume);
+
+    // A write of `text` at `offset`: applied at once where it is whole. A table (and
+    // `create`) is whole when it ends in a newline and did not fill the writer's
+    // buffer; else it is held until more of it comes, or the file is closed.
+    Task<Status> write(ControlFile* file, std::string text, uint64_t offset, std::string folder, Cancel* cancel);
+    // At close: applies what is held.
+    Task<Status> finish(ControlFile* file, Cancel* cancel);
+    // Truncation of a file to nothing; only `inactive` minds.
+    void truncate(Node node, Volume& volume);
+
+    // Notes how a request on a volume (0: on the mount) ended; its errno.
+    Status note(uint64_t id, const Outcome& outcome, const std::string& what);
+    void forget(uint64_t id);
+
+  private:
+    Task<Outcome> apply(ControlFile* file, std::string text, Cancel* cancel);
+
+    DeviceMapper& dm_;
+    const std::string options_text_;
+    std::mutex mutex_;
+    std::map<uint64_t, std::string> errors_;
+    std::map<uint64_t, std::string> answers_;  // of the last message
+};
+
+}  // namespace dmfs::fs

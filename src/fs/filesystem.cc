@@ -1,0 +1,314 @@
+#include "fs/filesystem.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <climits>
+#include <cstring>
+#include <ctime>
+#include <thread>
+
+#include "base/log.h"
+
+namespace dmfs::fs {
+
+namespace {
+
+constexpr std::chrono::seconds kFinishPatience{30};
+
+}  // namespace
+
+FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder)
+    : dm_(dm), options_(options), start_folder_(std::move(start_folder)), controls_(dm, options.text()) {
+    clock_gettime(CLOCK_REALTIME, &started_);
+    dm_.volumes().observe(this);
+}
+
+FileSystem::~FileSystem() {
+    dm_.volumes().observe(nullptr);
+    // The kernel tells of no close once the mount is gone.
+    for (OpenVolume* open : open_volumes_) delete open;
+    for (ControlFile* open : open_controls_) {
+        if (open->poll != nullptr) fuse_pollhandle_destroy(open->poll);
+        delete open;
+    }
+}
+
+// Waits for all requests; those that are parked fail with EIO.
+bool FileSystem::drain() {
+    Executor& executor = dm_.volumes().executor();
+    auto deadline = std::chrono::steady_clock::now() + kFinishPatience;
+    while (executor.running() > 0 && std::chrono::steady_clock::now() < deadline) {
+        for (const auto& volume : dm_.volumes().volumes()) volume->turn_away_parked();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return executor.running() == 0;
+}
+
+Task<Status> FileSystem::flush_last(std::shared_ptr<Volume> volume) {
+    Bio flush;
+    flush.op = Op::flush;
+    Task<Status> flushing = volume->io(flush);
+    Status status = co_await flushing;
+    if (!status) log_line(Severity::error, "the last flush of " + volume->name() + ": " + strerror(status.error()));
+    co_return status;
+}
+
+void FileSystem::finish() {
+    bool quiet = drain();
+    // A suspended volume was flushed when it was suspended.
+    for (const auto& volume : dm_.volumes().volumes())
+        if (volume->live() && !volume->suspended()) spawn(flush_last(volume));
+    if (!drain() || !quiet) log_line(Severity::error, "requests are still under way after half a minute: leaving them");
+}
+
+// Nodes.
+
+std::shared_ptr<VolumeFile> FileSystem::file_of(const std::shared_ptr<Volume>& volume) {
+    std::lock_guard guard(mutex_);
+    std::weak_ptr<VolumeFile>& entry = files_[volume->id()];
+    std::shared_ptr<VolumeFile> file = entry.lock();
+    if (!file) entry = file = std::make_shared<VolumeFile>(volume);
+    return file;
+}
+
+Status FileSystem::attributes(Node node, struct stat* found) {
+    *found = {};
+    std::shared_ptr<Volume> volume = node.id != 0 ? volume_of(node) : nullptr;
+    if (node.id != 0 && !volume) return Status(ENOENT);
+    found->st_ino = node.ino();
+    found->st_nlink = 1;
+    found->st_uid = geteuid();
+    found->st_gid = getegid();
+    found->st_blksize = 4096;
+    found->st_atim = found->st_mtim = found->st_ctim = started_;
+    if (node.is_folder()) {
+        found->st_mode = S_IFDIR | 0700;
+        found->st_nlink = 2;
+    } else if (node.is_volume()) {
+        found->st_mode = S_IFREG | 0600;
+        found->st_size = static_cast<off_t>(bytes_of(volume->size()));
+        found->st_blocks = static_cast<blkcnt_t>(file_of(volume)->blocks());
+        found->st_blksize = static_cast<blksize_t>(std::max<uint32_t>(4096, volume->logical_block()));
+    } else {
+        const ControlNode* control = control_node(node);
+        if (control == nullptr) return Status(ENOENT);
+        found->st_mode = S_IFREG | control->mode;
+        if (node.kind == Kind::error) found->st_size = static_cast<off_t>(controls_.text(node, volume.get()).size());
+    }
+    std::lock_guard guard(mutex_);
+    if (auto owner = owners_.find(node.ino()); owner != owners_.end()) {
+        found->st_mode = (found->st_mode & S_IFMT) | owner->second.mode;
+        found->st_uid = owner->second.uid;
+        found->st_gid = owner->second.gid;
+    }
+    return kOk;
+}
+
+Status FileSystem::find(fuse_ino_t parent, const std::string& name, Node* found) {
+    Node folder = Node::of(parent);
+    if (folder.kind == Kind::root && folder.id == 0 && name == ".control") {
+        *found = {0, Kind::control};
+        return kOk;
+    }
+    bool of_volume = folder.kind == Kind::root && folder.id != 0;
+    if (folder.kind == Kind::control || of_volume)
+        for (const ControlNode& each : control_nodes())
+            if (each.of_volume == of_volume && each.name == name) {
+                *found = {folder.id, each.kind};
+                return of_volume && !volume_of(folder) ? Status(ENOENT) : kOk;
+            }
+    if (of_volume) return Status(ENOENT);
+    std::shared_ptr<Volume> volume = dm_.volumes().by_name(name);
+    if (!volume) return Status(ENOENT);
+    *found = {volume->id(), folder.kind == Kind::control ? Kind::root : Kind::volume};
+    return kOk;
+}
+
+std::vector<FileSystem::OpenFolder::Entry> FileSystem::list(Node folder) {
+    std::vector<OpenFolder::Entry> entries = {{".", folder.ino(), S_IFDIR}, {"..", FUSE_ROOT_ID, S_IFDIR}};
+    bool is_root = folder.kind == Kind::root && folder.id == 0;
+    if (is_root) entries.push_back({".control", Node{0, Kind::control}.ino(), S_IFDIR});
+    if (!is_root)
+        for (const ControlNode& each : control_nodes())
+            if (each.of_volume == (folder.id != 0))
+                entries.push_back({std::string(each.name), Node{folder.id, each.kind}.ino(), S_IFREG});
+    if (folder.id == 0)
+        for (const auto& volume : dm_.volumes().volumes()) {
+            Node node{volume->id(), is_root ? Kind::volume : Kind::root};
+            entries.push_back({volume->name(), node.ino(), static_cast<mode_t>(is_root ? S_IFREG : S_IFDIR)});
+        }
+    return entries;
+}
+
+// The folder in which a process stands. A process of another PID namespace has the number 0.
+std::string FileSystem::folder_of(pid_t process) const {
+    char folder[PATH_MAX];
+    std::string link = "/proc/" + std::to_string(process) + "/cwd";
+    ssize_t length = process > 0 ? readlink(link.c_str(), folder, sizeof folder) : -1;
+    return length > 0 ? std::string(folder, static_cast<size_t>(length)) : start_folder_;
+}
+
+Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_set) {
+    struct stat found;
+    if (Status status = attributes(node, &found); !status) return status;
+    if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
+        // As for a block device: O_TRUNC means nothing, another size can't be.
+        if (node.is_volume() && wanted.st_size != 0 && wanted.st_size != found.st_size) return Status(EINVAL);
+        if (!node.is_volume() && wanted.st_size == 0 && node.id != 0)
+            if (std::shared_ptr<Volume> volume = volume_of(node)) controls_.truncate(node, *volume);
+    }
+    if ((to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) == 0) return kOk;
+    std::lock_guard guard(mutex_);
+    Owner& owner = owners_.try_emplace(node.ino(), Owner{found.st_mode & 07777, found.st_uid, found.st_gid}).first->second;
+    if ((to_set & FUSE_SET_ATTR_MODE) != 0) owner.mode = wanted.st_mode & 07777;
+    if ((to_set & FUSE_SET_ATTR_UID) != 0) owner.uid = wanted.st_uid;
+    if ((to_set & FUSE_SET_ATTR_GID) != 0) owner.gid = wanted.st_gid;
+    return kOk;
+}
+
+// Requests to volumes. `open` stays until the kernel releases it, behind its last request.
+
+Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, size_t size, uint64_t offset) {
+    Request request(fuse_request);
+    VolumeFile& file = *open->file;
+    uint64_t end = file.bytes();
+    if (offset >= end || size == 0) {
+        request.reply_data(nullptr, 0);
+        co_return kOk;
+    }
+    size = std::min<uint64_t>(size, end - offset);
+    uint64_t from = file.aligned_from(offset);
+    Memory memory(file.aligned_to(offset + size) - from);
+    Task<Status> reading = file.read(&memory, offset, size, &request);
+    Status status = co_await reading;
+    if (status)
+        request.reply_data(memory.data() + (offset - from), size);
+    else
+        request.reply(status);
+    co_return status;
+}
+
+Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open, const char* data, size_t size,
+                                      uint64_t offset, bool fua) {
+    Request request(fuse_request);
+    VolumeFile& file = *open->file;
+    uint64_t end = file.bytes();
+    Status status;
+    if (file.volume().readonly()) status = Status(EPERM);
+    else if (offset >= end && size > 0) status = Status(ENOSPC);
+    if (!status || size == 0) {
+        request.reply(status);
+        co_return status;
+    }
+    size = std::min<uint64_t>(size, end - offset);
+    Memory memory = Memory::borrow(data, size);
+    Task<Status> writing = file.write(&memory, offset, size, fua, &request);
+    status = co_await writing;
+    if (status)
+        request.reply_written(size);
+    else
+        request.reply(status);
+    co_return status;
+}
+
+Task<Status> FileSystem::flush_volume(fuse_req_t fuse_request, OpenVolume* open) {
+    Request request(fuse_request);
+    Task<Status> flushing = open->file->flush(&request);
+    Status status = co_await flushing;
+    request.reply(status);
+    co_return status;
+}
+
+Task<Status> FileSystem::clear_volume(fuse_req_t fuse_request, OpenVolume* open, Op op, uint64_t offset,
+                                      uint64_t length) {
+    Request request(fuse_request);
+    VolumeFile& file = *open->file;
+    Status status;
+    if (file.volume().readonly()) status = Status(EPERM);
+    else if (length == 0 || offset > file.bytes() || length > file.bytes() - offset) status = Status(EINVAL);
+    else if (op == Op::discard && !file.volume().limits().discard()) status = Status(EOPNOTSUPP);
+    if (status) {
+        Task<Status> clearing = file.clear(op, offset, length, &request);
+        status = co_await clearing;
+    }
+    request.reply(status);
+    co_return status;
+}
+
+// Requests to the control tree.
+
+void FileSystem::read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset) {
+    std::lock_guard guard(file.mutex);
+    if (file.volume && !volume_of(file.node)) {
+        fuse_reply_err(request, ENOENT);
+        return;
+    }
+    if (offset == 0) {
+        if (file.node.kind == Kind::events) file.events_seen = file.volume->event_number();
+        file.text = controls_.text(file.node, file.volume.get());
+    }
+    std::string_view rest = std::string_view(file.text).substr(std::min<size_t>(offset, file.text.size()));
+    fuse_reply_buf(request, rest.data(), std::min(rest.size(), size));
+}
+
+Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* file, std::string text, uint64_t offset,
+                                       std::string folder) {
+    Request request(fuse_request);
+    size_t size = text.size();
+    Task<Status> writing = controls_.write(file, std::move(text), offset, std::move(folder), &request);
+    Status status = co_await writing;
+    if (status)
+        request.reply_written(size);
+    else
+        request.reply(status);
+    co_return status;
+}
+
+Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* file) {
+    Request request(fuse_request);
+    Task<Status> finishing = controls_.finish(file, &request);
+    Status status = co_await finishing;
+    request.reply(status);
+    co_return status;
+}
+
+Task<Status> FileSystem::remove_volume(fuse_req_t fuse_request, std::shared_ptr<Volume> volume) {
+    Request request(fuse_request);
+    Task<Outcome> removing = dm_.remove(volume, false);
+    Outcome outcome = co_await removing;
+    Status status = controls_.note(outcome ? volume->id() : 0, outcome, "remove");
+    request.reply(status);
+    co_return status;
+}
+
+// What happened in the namespace.
+
+void FileSystem::event_raised(Volume& volume) {
+    std::lock_guard guard(mutex_);
+    for (ControlFile* file : open_controls_) {
+        if (file->node.kind != Kind::events || file->node.id != volume.id()) continue;
+        std::lock_guard file_guard(file->mutex);
+        if (fuse_pollhandle* poll = std::exchange(file->poll, nullptr); poll != nullptr)
+            notifier_.post([poll] {
+                fuse_lowlevel_notify_poll(poll);
+                fuse_pollhandle_destroy(poll);
+            });
+    }
+}
+
+void FileSystem::table_swapped(Volume& volume) {
+    if (!options_.page_cache || session_ == nullptr) return;
+    fuse_ino_t ino = Node{volume.id(), Kind::volume}.ino();
+    notifier_.post([session = session_, ino] { fuse_lowlevel_notify_inval_inode(session, ino, 0, 0); });
+}
+
+void FileSystem::removed(Volume& volume) {
+    controls_.forget(volume.id());
+    std::lock_guard guard(mutex_);
+    files_.erase(volume.id());
+    std::erase_if(owners_, [&](const auto& owner) { return Node::of(owner.first).id == volume.id(); });
+}
+
+}  // namespace dmfs::fs

@@ -1,0 +1,100 @@
+// The filesystem: FUSE's requests, answered by volumes and controls.
+//
+// A request is a coroutine that begins on the libfuse thread that took it and ends
+// with its reply; most end before that thread comes back for the next one. None
+// holds a libfuse thread while it waits.
+
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "dm/device_mapper.h"
+#include "fs/controls.h"
+#include "fs/nodes.h"
+#include "fs/notifier.h"
+#include "fs/options.h"
+#include "fs/request.h"
+#include "fs/volume_file.h"
+
+namespace dmfs::fs {
+
+class FileSystem final : public NamespaceObserver {
+  public:
+    // `start_folder`: where relative paths begin if the writer's folder can't be known.
+    FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder);
+    ~FileSystem() override;
+
+    // For fuse_session_new, with this as user data.
+    static const fuse_lowlevel_ops& operations();
+    void set_session(fuse_session* session) { session_ = session; }
+    // No request comes any more: ends those that wait, waits for those under way,
+    // makes everything durable.
+    void finish();
+
+    void event_raised(Volume& volume) override;
+    void table_swapped(Volume& volume) override;
+    void removed(Volume& volume) override;
+
+  private:
+    friend struct Operations;
+
+    struct OpenVolume {
+        std::shared_ptr<VolumeFile> file;
+        std::shared_ptr<Volume> counted;  // Namespace::open()
+    };
+    struct OpenFolder {
+        struct Entry {
+            std::string name;
+            fuse_ino_t ino;
+            mode_t mode;
+        };
+        std::vector<Entry> entries;
+    };
+    // What chmod and chown changed.
+    struct Owner {
+        mode_t mode;
+        uid_t uid;
+        gid_t gid;
+    };
+
+    std::shared_ptr<Volume> volume_of(Node node) const { return dm_.volumes().by_id(node.id); }
+    std::shared_ptr<VolumeFile> file_of(const std::shared_ptr<Volume>& volume);
+    // ENOENT where the node is gone.
+    Status attributes(Node node, struct stat* found);
+    Status find(fuse_ino_t parent, const std::string& name, Node* found);
+    std::vector<OpenFolder::Entry> list(Node folder);
+    std::string folder_of(pid_t process) const;
+    Status set_attributes(Node node, const struct stat& wanted, int to_set);
+
+    Task<Status> read_volume(fuse_req_t request, OpenVolume* open, size_t size, uint64_t offset);
+    Task<Status> write_volume(fuse_req_t request, OpenVolume* open, const char* data, size_t size, uint64_t offset, bool fua);
+    Task<Status> flush_volume(fuse_req_t request, OpenVolume* open);
+    Task<Status> clear_volume(fuse_req_t request, OpenVolume* open, Op op, uint64_t offset, uint64_t length);
+    Task<Status> write_control(fuse_req_t request, ControlFile* file, std::string text, uint64_t offset, std::string folder);
+    Task<Status> close_control(fuse_req_t request, ControlFile* file);
+    Task<Status> remove_volume(fuse_req_t request, std::shared_ptr<Volume> volume);
+    void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
+    bool drain();
+    static Task<Status> flush_last(std::shared_ptr<Volume> volume);
+    void spawn(Task<Status> task) { dm_.volumes().executor().spawn(std::move(task)); }
+
+    DeviceMapper& dm_;
+    const Options options_;
+    const std::string start_folder_;
+    Controls controls_;
+    Notifier notifier_;
+    fuse_session* session_ = nullptr;
+    struct timespec started_;
+
+    std::mutex mutex_;  // guards what follows
+    std::map<uint64_t, std::weak_ptr<VolumeFile>> files_;
+    std::map<fuse_ino_t, Owner> owners_;
+    std::set<OpenVolume*> open_volumes_;
+    std::set<ControlFile*> open_controls_;
+};
+
+}  // namespace dmfs::fs

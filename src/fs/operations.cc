@@ -1,0 +1,363 @@
+// libfuse's callbacks: each takes its request apart and hands it to FileSystem.
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cstring>
+
+#include "base/log.h"
+#include "fs/filesystem.h"
+
+namespace dmfs::fs {
+
+namespace {
+
+constexpr unsigned kMaxBackground = 128;
+constexpr unsigned kCongestion = kMaxBackground / 4 * 3;
+constexpr unsigned kMaxReadahead = 1 << 20;
+constexpr size_t kNameMost = 127;
+constexpr unsigned kBlock = 4096;  // a loop device takes its discard granularity from statfs
+
+template <class T>
+uint64_t handle_of(T* open) {
+    return reinterpret_cast<uint64_t>(open);
+}
+
+template <class T>
+T* open_of(const fuse_file_info* file) {
+    return reinterpret_cast<T*>(file->fh);
+}
+
+// libfuse 3.14 has no field for some of these flags, so the answer is put together here.
+void reply_open(fuse_req_t request, uint64_t handle, uint32_t flags) {
+    fuse_open_out out{};
+    out.fh = handle;
+    out.open_flags = flags;
+    fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
+}
+
+bool writes(const fuse_file_info* file) { return (file->flags & O_ACCMODE) != O_RDONLY; }
+
+}  // namespace
+
+struct Operations {
+    static FileSystem& self(fuse_req_t request) { return *static_cast<FileSystem*>(fuse_req_userdata(request)); }
+
+    static void init(void*, fuse_conn_info* connection) {
+        unsigned unwanted = FUSE_CAP_AUTO_INVAL_DATA  // readers would ask for attributes after every write
+                            | FUSE_CAP_ATOMIC_O_TRUNC // truncation comes as setattr
+                            | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
+                            | FUSE_CAP_WRITEBACK_CACHE;
+        connection->want &= ~unwanted;
+        connection->want |= connection->capable & (FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS);
+        connection->max_background = kMaxBackground;
+        connection->congestion_threshold = kCongestion;
+        connection->max_readahead = kMaxReadahead;
+    }
+
+    // Names and attributes.
+
+    static void reply_node(fuse_req_t request, Node node) {
+        fuse_entry_param entry{};
+        if (Status status = self(request).attributes(node, &entry.attr); !status) {
+            fuse_reply_err(request, status.error());
+            return;
+        }
+        entry.ino = node.ino();
+        entry.generation = 1;
+        fuse_reply_entry(request, &entry);
+    }
+
+    static void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
+        Node node;
+        Status status = self(request).find(parent, name, &node);
+        if (status) reply_node(request, node);
+        else fuse_reply_err(request, status.error());
+    }
+
+    static void getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
+        struct stat found;
+        Status status = self(request).attributes(Node::of(ino), &found);
+        if (status) fuse_reply_attr(request, &found, 0);
+        else fuse_reply_err(request, status.error());
+    }
+
+    static void setattr(fuse_req_t request, fuse_ino_t ino, struct stat* wanted, int to_set, fuse_file_info* file) {
+        Status status = self(request).set_attributes(Node::of(ino), *wanted, to_set);
+        if (status) getattr(request, ino, file);
+        else fuse_reply_err(request, status.error());
+    }
+
+    static void statfs(fuse_req_t request, fuse_ino_t) {
+        struct statvfs found{};
+        found.f_bsize = found.f_frsize = kBlock;
+        found.f_namemax = kNameMost;
+        for (const auto& volume : self(request).dm_.volumes().volumes()) {
+            found.f_blocks += bytes_of(volume->size()) / kBlock;
+            found.f_files++;
+        }
+        fuse_reply_statfs(request, &found);
+    }
+
+    static void opendir(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file) {
+        auto* open = new FileSystem::OpenFolder{self(request).list(Node::of(ino))};
+        file->fh = handle_of(open);
+        fuse_reply_open(request, file);
+    }
+
+    static void readdir(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_file_info* file) {
+        const auto& entries = open_of<FileSystem::OpenFolder>(file)->entries;
+        std::string page(size, 0);
+        size_t used = 0;
+        for (auto at = static_cast<size_t>(offset); at < entries.size(); at++) {
+            struct stat found{};
+            found.st_ino = entries[at].ino;
+            found.st_mode = entries[at].mode;
+            size_t need = fuse_add_direntry(request, page.data() + used, size - used, entries[at].name.c_str(), &found,
+                                            static_cast<off_t>(at + 1));
+            if (need > size - used) break;
+            used += need;
+        }
+        fuse_reply_buf(request, page.data(), used);
+    }
+
+    static void releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
+        delete open_of<FileSystem::OpenFolder>(file);
+        fuse_reply_err(request, 0);
+    }
+
+    // A refusal of what has no volume (yet) is read from .control/error.
+    static void reply_noted(fuse_req_t request, const Outcome& outcome, const std::string& what) {
+        fuse_reply_err(request, self(request).controls_.note(0, outcome, what).error());
+    }
+
+    static void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t) {
+        Outcome outcome;
+        if (Node::of(parent).kind != Kind::control) {
+            outcome = Refused(EPERM, "volumes are made in .control", std::string("mkdir .control/") + name);
+            return reply_noted(request, outcome, "create");
+        }
+        try {
+            std::shared_ptr<Volume> volume = self(request).dm_.create(name);
+            return reply_node(request, {volume->id(), Kind::root});
+        } catch (const Refused& refused) {
+            outcome = refused;
+        }
+        // mkdir(2) knows EEXIST where the device mapper says EBUSY.
+        static_cast<void>(self(request).controls_.note(0, outcome, "create"));
+        fuse_reply_err(request, outcome->error() == EBUSY ? EEXIST : outcome->error());
+    }
+
+    static void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
+        std::shared_ptr<Volume> volume = self(request).dm_.volumes().by_name(name);
+        if (Node::of(parent).kind != Kind::control || !volume)
+            return reply_noted(request, Refused(volume ? EPERM : ENOENT, "volumes are removed in .control"), "remove");
+        self(request).spawn(self(request).remove_volume(request, std::move(volume)));
+    }
+
+    static void unlink(fuse_req_t request, fuse_ino_t, const char* name) {
+        reply_noted(request, Refused(EPERM, "a volume is not removed as a file", std::string("rmdir .control/") + name), "remove");
+    }
+
+    static void mknod(fuse_req_t request, fuse_ino_t, const char* name, mode_t, dev_t) {
+        reply_noted(request, Refused(EPERM, "files can't be made here", std::string("mkdir .control/") + name + " makes a volume"), "create");
+    }
+
+    static void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
+                       unsigned flags) {
+        std::shared_ptr<Volume> volume = self(request).dm_.volumes().by_name(name);
+        bool of_names = parent == new_parent && (parent == FUSE_ROOT_ID || Node::of(parent).kind == Kind::control);
+        Outcome outcome;
+        if (!of_names || (flags & RENAME_EXCHANGE) != 0)
+            outcome = Refused(EINVAL, "only volumes are renamed, and stay where they are");
+        else if (!volume)
+            outcome = Refused(ENOENT, std::string("no volume '") + name + "'");
+        else
+            outcome = self(request).dm_.rename(*volume, new_name);
+        reply_noted(request, outcome, "rename");
+    }
+
+    // Open files.
+
+    static void open(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
+        FileSystem& fs = self(request);
+        Node node = Node::of(ino);
+        std::shared_ptr<Volume> volume = node.id != 0 ? fs.volume_of(node) : nullptr;
+        if (node.id != 0 && !volume) {
+            fuse_reply_err(request, ENOENT);
+        } else if (node.is_volume()) {
+            open_volume(request, fs, volume);
+        } else {
+            auto* open = new ControlFile(fs.dm_.volumes().executor());
+            open->node = node;
+            open->volume = volume;
+            open->events_seen = volume ? volume->event_number() : 0;
+            {
+                std::lock_guard guard(fs.mutex_);
+                fs.open_controls_.insert(open);
+            }
+            reply_open(request, handle_of(open), FOPEN_DIRECT_IO);
+        }
+    }
+
+    static void open_volume(fuse_req_t request, FileSystem& fs, const std::shared_ptr<Volume>& volume) {
+        auto open = std::make_unique<FileSystem::OpenVolume>();
+        try {
+            open->counted = fs.dm_.volumes().open(volume);
+        } catch (const Refused& refused) {
+            static_cast<void>(fs.controls_.note(volume->id(), refused, "open"));
+            fuse_reply_err(request, refused.error());
+            return;
+        }
+        open->file = fs.file_of(volume);
+        uint64_t handle = handle_of(open.get());
+        {
+            std::lock_guard guard(fs.mutex_);
+            fs.open_volumes_.insert(open.release());
+        }
+        // NOFLUSH: a close has nothing to wait for; fsync is what makes durable.
+        uint32_t flags = FOPEN_NOFLUSH;
+        if (!fs.options_.page_cache) flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+        reply_open(request, handle, flags);
+    }
+
+    static void release(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file) {
+        FileSystem& fs = self(request);
+        if (Node::of(ino).is_volume()) {
+            auto* open = open_of<FileSystem::OpenVolume>(file);
+            {
+                std::lock_guard guard(fs.mutex_);
+                fs.open_volumes_.erase(open);
+            }
+            delete open;
+        } else {
+            auto* open = open_of<ControlFile>(file);
+            {
+                std::lock_guard guard(fs.mutex_);
+                fs.open_controls_.erase(open);
+            }
+            if (open->poll != nullptr) fuse_pollhandle_destroy(open->poll);
+            delete open;
+        }
+        fuse_reply_err(request, 0);
+    }
+
+    static void read(fuse_req_t request, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* file) {
+        FileSystem& fs = self(request);
+        auto from = static_cast<uint64_t>(offset);
+        if (Node::of(ino).is_volume()) fs.spawn(fs.read_volume(request, open_of<FileSystem::OpenVolume>(file), size, from));
+        else fs.read_control(request, *open_of<ControlFile>(file), size, from);
+    }
+
+    static void write(fuse_req_t request, fuse_ino_t ino, const char* data, size_t size, off_t offset, fuse_file_info* file) {
+        FileSystem& fs = self(request);
+        auto from = static_cast<uint64_t>(offset);
+        if (Node::of(ino).is_volume()) {
+            bool durable = (file->flags & O_DSYNC) != 0;
+            fs.spawn(fs.write_volume(request, open_of<FileSystem::OpenVolume>(file), data, size, from, durable));
+            return;
+        }
+        const ControlNode* control = control_node(Node::of(ino));
+        if (control == nullptr || (control->mode & 0200) == 0) {  // root passes the kernel's own check
+            fuse_reply_err(request, EACCES);
+            return;
+        }
+        if (size == 0) {
+            fuse_reply_write(request, 0);
+            return;
+        }
+        std::string folder = fs.folder_of(fuse_req_ctx(request)->pid);
+        fs.spawn(fs.write_control(request, open_of<ControlFile>(file), std::string(data, size), from, std::move(folder)));
+    }
+
+    static void flush(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file) {
+        FileSystem& fs = self(request);
+        if (Node::of(ino).is_volume() || !writes(file)) fuse_reply_err(request, 0);
+        else fs.spawn(fs.close_control(request, open_of<ControlFile>(file)));
+    }
+
+    static void fsync(fuse_req_t request, fuse_ino_t ino, int, fuse_file_info* file) {
+        FileSystem& fs = self(request);
+        if (Node::of(ino).is_volume()) fs.spawn(fs.flush_volume(request, open_of<FileSystem::OpenVolume>(file)));
+        else fuse_reply_err(request, 0);
+    }
+
+    static void fallocate(fuse_req_t request, fuse_ino_t ino, int mode, off_t offset, off_t length, fuse_file_info* file) {
+        FileSystem& fs = self(request);
+        int kind = mode & ~FALLOC_FL_KEEP_SIZE;
+        // Never ENOSYS: the kernel would not ask again, for any volume.
+        if (!Node::of(ino).is_volume() || (kind != FALLOC_FL_PUNCH_HOLE && kind != FALLOC_FL_ZERO_RANGE)) {
+            fuse_reply_err(request, EOPNOTSUPP);
+            return;
+        }
+        Op op = kind == FALLOC_FL_PUNCH_HOLE ? Op::discard : Op::write_zeroes;
+        fs.spawn(fs.clear_volume(request, open_of<FileSystem::OpenVolume>(file), op, static_cast<uint64_t>(offset),
+                                 static_cast<uint64_t>(length)));
+    }
+
+    static void lseek(fuse_req_t request, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* file) {
+        if (!Node::of(ino).is_volume() || (whence != SEEK_DATA && whence != SEEK_HOLE)) {
+            fuse_reply_err(request, EINVAL);
+            return;
+        }
+        int64_t found = open_of<FileSystem::OpenVolume>(file)->file->seek(static_cast<uint64_t>(offset), whence == SEEK_DATA);
+        if (found < 0) fuse_reply_err(request, static_cast<int>(-found));
+        else fuse_reply_lseek(request, found);
+    }
+
+    static void poll(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file, fuse_pollhandle* handle) {
+        FileSystem& fs = self(request);
+        unsigned ready = POLLIN | POLLOUT;
+        if (!Node::of(ino).is_volume() && Node::of(ino).kind == Kind::events) {
+            auto* open = open_of<ControlFile>(file);
+            std::lock_guard guard(fs.mutex_);
+            std::lock_guard file_guard(open->mutex);
+            if (handle != nullptr) {
+                if (open->poll != nullptr) fuse_pollhandle_destroy(open->poll);
+                open->poll = handle;
+            }
+            ready = 0;
+            if (open->volume->event_number() != open->events_seen) ready = POLLIN | POLLPRI;
+            if (!fs.volume_of(open->node)) ready |= POLLHUP;
+        } else if (handle != nullptr) {
+            fuse_pollhandle_destroy(handle);
+        }
+        fuse_reply_poll(request, ready);
+    }
+};
+
+const fuse_lowlevel_ops& FileSystem::operations() {
+    static const fuse_lowlevel_ops operations = [] {
+        fuse_lowlevel_ops ops{};
+        ops.init = Operations::init;
+        ops.lookup = Operations::lookup;
+        ops.getattr = Operations::getattr;
+        ops.setattr = Operations::setattr;
+        ops.statfs = Operations::statfs;
+        ops.opendir = Operations::opendir;
+        ops.readdir = Operations::readdir;
+        ops.releasedir = Operations::releasedir;
+        ops.mkdir = Operations::mkdir;
+        ops.rmdir = Operations::rmdir;
+        ops.unlink = Operations::unlink;
+        ops.mknod = Operations::mknod;
+        ops.rename = Operations::rename;
+        ops.open = Operations::open;
+        ops.release = Operations::release;
+        ops.read = Operations::read;
+        ops.write = Operations::write;
+        ops.flush = Operations::flush;
+        ops.fsync = Operations::fsync;
+        ops.fallocate = Operations::fallocate;
+        ops.lseek = Operations::lseek;
+        ops.poll = Operations::poll;
+        return ops;
+    }();
+    return operations;
+}
+
+}  // namespace dmfs::fs

@@ -38,7 +38,7 @@ int change_state(Invocation& invocation, const std::string& request) {
 // Replaces the table by one that fails all I/O: what stands below is let go.
 void fail_all(const ControlClient& control, const std::string& name) {
     std::string text = control.read(name, "table");
-    if (text.empty()) return;
+    if (text.empty()) throw Refused(EINVAL, name + " has no table to replace");
     std::vector<std::string_view> lines = lines_of(text);
     std::vector<Word> last = split_words(lines.back());
     if (last.size() < 2) throw Refused(EIO, "the table of " + name + " cannot be understood");
@@ -49,7 +49,7 @@ void fail_all(const ControlClient& control, const std::string& name) {
 }
 
 void remove_one(const ControlClient& control, const std::string& name, const Options& options) {
-    if (options.force) fail_all(control, name);
+    if (options.force && control.info(name).live) fail_all(control, name);
     if (options.deferred) {
         control.write(name, "state", "remove deferred\n");
         return;
@@ -79,8 +79,17 @@ int clear(Invocation& invocation) { return change_state(invocation, "clear\n"); 
 
 int remove(Invocation& invocation) {
     const ControlClient& control = invocation.control();
-    return for_each_volume(invocation, take_volumes(invocation, false),
-                           [&](const std::string& name) { remove_one(control, name, invocation.options); });
+    auto remove_it = [&](const std::string& name) { remove_one(control, name, invocation.options); };
+    if (invocation.arguments.size() < 2 || invocation.options.select)
+        return for_each_volume(invocation, take_volumes(invocation, false), remove_it);
+    // As dmsetup: each word is looked up when its turn comes.
+    std::vector<std::string> words = std::move(invocation.arguments);
+    for (const std::string& word : words) {
+        invocation.arguments = {word};
+        int code = for_each_volume(invocation, take_volumes(invocation, false), remove_it);
+        if (code != 0) return code;
+    }
+    return 0;
 }
 
 int remove_all(Invocation& invocation) {
@@ -88,7 +97,8 @@ int remove_all(Invocation& invocation) {
     const Options& options = invocation.options;
     std::vector<std::string> names = control.volumes();
     if (options.force)
-        for (const std::string& name : names) fail_all(control, name);
+        for (const std::string& name : names)
+            if (control.info(name).live) fail_all(control, name);
     // What others stand on goes after them; what is open stays, without complaint.
     Options plain;
     for (size_t before = 0; before != names.size();) {
@@ -106,6 +116,8 @@ int remove_all(Invocation& invocation) {
     plain.deferred = true;
     if (options.deferred)
         for (const std::string& name : names) remove_one(control, name, plain);
+    else if (options.force && !names.empty())
+        fmt::print(stderr, "Unable to remove {} device(s).\n", names.size());
     return 0;
 }
 
@@ -116,13 +128,16 @@ int wipe_table(Invocation& invocation) {
 }
 
 int rename(Invocation& invocation) {
+    // As dmsetup: with -u the request names two things, and the kernel knows neither.
+    if (invocation.options.uuid && !invocation.options.set_uuid)
+        throw Refused(ENXIO, "a volume is renamed by its name, not by its uuid", usage_of("rename"));
     std::string name = take_volume(invocation);
     if (invocation.arguments.empty())
         throw Refused(EINVAL, invocation.options.set_uuid ? "the uuid is missing" : "the new name is missing",
                       usage_of("rename"));
     const std::string& word = invocation.arguments.front();
     if (invocation.options.set_uuid) {
-        std::string uuid = name_from_user(word, invocation.options.mangling);
+        std::string uuid = uuid_from_user(word, invocation.options.mangling);
         invocation.control().write(name, "uuid", uuid + "\n");
     } else {
         invocation.control().rename(name, new_name(invocation, word));

@@ -101,19 +101,15 @@ void set_owner(const ControlClient& control, const std::string& name, const Opti
 
 void create_volume(const ControlClient& control, const NewVolume& volume, const Options& options) {
     bool load = !volume.no_table && has_rows(volume.table);
-    if (volume.minor) {
-        // Only the concise form carries a minor number.
+    if (volume.minor || !volume.uuid.empty()) {
+        // Only the concise form carries a minor number, and a uuid from the beginning.
         ConciseVolume concise = volume;
-        if (!load) concise.table.clear();
+        concise.table.clear();
         control.write("create", format_concise(concise) + "\n");
-        Undo undo(control, volume.name);
-        set_owner(control, volume.name, options);
-        undo.keep();
-        return;
+    } else {
+        control.create(volume.name);
     }
-    control.create(volume.name);
     Undo undo(control, volume.name);
-    if (!volume.uuid.empty()) control.write(volume.name, "uuid", volume.uuid + "\n");
     if (volume.readonly) control.write(volume.name, "state", "ro\n");
     if (load) {
         control.write(volume.name, "inactive", volume.table);
@@ -147,7 +143,7 @@ int create(Invocation& invocation) {
     if (invocation.arguments.empty()) throw Refused(EINVAL, "a new volume needs a name", usage_of("create"));
     NewVolume volume;
     volume.name = new_name(invocation, invocation.arguments[0]);
-    if (options.uuid) volume.uuid = name_from_user(*options.uuid, options.mangling);
+    if (options.uuid) volume.uuid = uuid_from_user(*options.uuid, options.mangling);
     if (options.minor) {
         if (options.major.value_or(0) != 0)
             throw Refused(ENXIO, fmt::format("no major number {}", *options.major),

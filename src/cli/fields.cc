@@ -135,7 +135,7 @@ const std::vector<Field>& all_fields() {
          [](F& f) { return devices_used(f, [](const Dependency& one) { return short_name(one.name); }); }},
         {"device_ref_count", "#Refs", 5, true, "deps", "Number of mapped devices referencing this one.",
          [](F& f) { return std::to_string(f.users().size()); }},
-        {"names_using_dev", "DevNamesUsing", 16, false, "deps",
+        {"names_using_dev", "RefNames", 8, false, "deps",
          "List of names of mapped devices using this one.",
          [](F& f) { return devices_using(f, [](const VolumeInfo& one) { return one.name; }); }},
         {"devnos_using_dev", "DevNosUsing", 16, false, "deps",
@@ -155,7 +155,11 @@ const std::vector<Field>& all_fields() {
 }
 
 Facts::Facts(Invocation& invocation, const std::string& name)
-    : invocation_(&invocation), info_(invocation.control().info(name)) {}
+    : invocation_(&invocation), info_(invocation.control().info(name)) {
+    if (!invocation.options.inactive) return;
+    std::string table = invocation.control().read(name, "inactive");
+    info_.targets = static_cast<uint32_t>(lines_of(table).size());
+}
 
 const std::vector<Dependency>& Facts::deps() {
     if (!std::exchange(deps_known_, true)) deps_ = invocation_->control().deps(info_.name);

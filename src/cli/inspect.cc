@@ -163,7 +163,7 @@ int deps(Invocation& invocation) {
     if (names.empty() && !invocation.options.json) fmt::print("No devices found\n");
     Json volumes = Json::array();
     for (const std::string& name : names) {
-        std::vector<Dependency> all = invocation.control().deps(name);
+        std::vector<Dependency> all = invocation.control().deps(name, invocation.options.inactive);
         if (invocation.options.json) {
             Json list = Json::array();
             for (const Dependency& one : all) {

@@ -157,6 +157,7 @@ class Tree {
                 Node& below = nodes_[key];
                 below.above.push_back("volume " + name);
                 if (one.is_volume()) continue;
+                if (std::find(devices_.begin(), devices_.end(), key) == devices_.end()) devices_.push_back(key);
                 below.number = one.numbered ? fmt::format("{}:{}", one.major, one.minor) : one.name;
                 if (one.numbered && one.name.starts_with("/dev/")) below.block = one.name.substr(5);
                 below.json = Json{{"name", one.name}, {"kind", one.numbered ? "device" : "file"}};
@@ -164,11 +165,14 @@ class Tree {
         }
     }
 
-    // In the order of their keys: devices and files before volumes.
+    // Devices and files in the order in which volumes name them, then volumes by name.
     std::vector<std::string> roots() const {
         std::vector<std::string> keys;
+        auto root = [&](const Node& node) { return options_.inverted ? node.below.empty() : node.above.empty(); };
+        for (const std::string& key : devices_)
+            if (root(nodes_.at(key))) keys.push_back(key);
         for (const auto& [key, node] : nodes_)
-            if (options_.inverted ? node.below.empty() : node.above.empty()) keys.push_back(key);
+            if (root(node) && !node.name.empty()) keys.push_back(key);
         return keys;
     }
 
@@ -247,6 +251,7 @@ class Tree {
     Invocation& invocation_;
     TreeOptions options_;
     std::map<std::string, Node> nodes_;
+    std::vector<std::string> devices_;  // keys of those that are no volumes
     std::string line_;
 };
 

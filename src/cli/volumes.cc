@@ -61,7 +61,11 @@ std::string find_volume(Invocation& invocation, const std::string& word) {
         name = name_in_mount(control.mountpoint(), word);
         if (name.empty()) throw Refused(ENXIO, "'" + word + "' is not in " + control.mountpoint());
     } else {
-        name = name_from_user(word, invocation.options.mangling);
+        try {
+            name = name_from_user(word, invocation.options.mangling);
+        } catch (const Refused& refused) {  // such a volume is not there
+            throw Refused(ENXIO, refused.reason(), refused.remedy());
+        }
     }
     if (!control.exists(name)) no_such_volume(invocation, "no volume " + name + " here", name);
     return name;

@@ -12,6 +12,12 @@ namespace {
 
 bool blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
+std::string_view trimmed(std::string_view text) {
+    while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+    while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+    return text;
+}
+
 // A field, and where it stood.
 struct Field {
     std::string text;  // unquoted
@@ -27,13 +33,15 @@ class ConciseParser {
     std::vector<ConciseVolume> parse() {
         std::vector<ConciseVolume> volumes;
         while (true) {
-            while (at_ < text_.size() && blank(text_[at_])) at_++;
-            if (at_ == text_.size()) return volumes;
-            if (text_[at_] == ';') {
-                at_++;
+            // Between volumes; within one, blanks are part of its fields, as in dmsetup.
+            std::string_view next = text_.substr(at_, text_.substr(at_).find_first_of(";\n"));
+            if (!trimmed(next).empty()) {
+                volumes.push_back(volume());
                 continue;
             }
-            volumes.push_back(volume());
+            at_ += next.size();
+            if (at_ == text_.size()) return volumes;
+            at_++;
         }
     }
 
@@ -62,27 +70,26 @@ class ConciseParser {
             throw refused.at(place(uuid));
         }
         volume.minor = minor_of(minor);
-        if (flags.text == "ro")
+        std::string_view mode = trimmed(flags.text);
+        if (mode == "ro")
             volume.readonly = true;
-        else if (!flags.text.empty() && flags.text != "rw")
+        else if (!mode.empty() && mode != "rw")
             refuse(flags, "unknown flags '" + flags.text + "'", "ro, rw or nothing");
         for (char end = flags.end; end == ',';) {
             Field row = field();
             end = row.end;
             if (row.text.find_first_of(std::string_view("\n\0", 2)) != std::string::npos)
                 refuse(row, "a table line with a newline or a NUL in it", {});
-            if (row.text.empty()) refuse(row, "an empty table line", "START LENGTH TARGET ARGUMENTS...");
-            volume.table += row.text + "\n";
+            if (trimmed(row.text).empty()) refuse(row, "an empty table line", "START LENGTH TARGET ARGUMENTS...");
+            volume.table += std::string(trimmed(row.text)) + "\n";
         }
         return volume;
     }
 
-    // The field that begins here, without the blanks around it.
     Field field() {
         Field field;
-        while (at_ < text_.size() && blank(text_[at_])) at_++;
+        while (at_ < text_.size() && text_[at_] == '\n') at_++;  // a comma at the end of a line
         field.from = field.to = at_;
-        size_t kept = 0;  // the length up to the last byte that is no blank
         for (; at_ < text_.size(); at_++) {
             char c = text_[at_];
             if (c == ',' || c == ';' || c == '\n') {
@@ -92,19 +99,16 @@ class ConciseParser {
             bool quoted = c == '\\' && at_ + 1 < text_.size();
             if (quoted) c = text_[++at_];
             field.text += c;
-            if (quoted || !blank(c)) {
-                kept = field.text.size();
-                field.to = at_ + 1;
-            }
+            field.to = at_ + 1;
         }
-        field.text.resize(kept);
         if (at_ < text_.size()) at_++;
         return field;
     }
 
     std::optional<uint32_t> minor_of(const Field& field) const {
-        if (field.text.empty()) return std::nullopt;
-        std::optional<uint64_t> minor = parse_decimal(field.text);
+        std::string_view text = trimmed(field.text);
+        if (text.empty()) return std::nullopt;
+        std::optional<uint64_t> minor = parse_decimal(text);
         if (!minor || *minor >= 1U << 20)
             refuse(field, "'" + field.text + "' is no minor number", "0 to 1048575");
         return static_cast<uint32_t>(*minor);

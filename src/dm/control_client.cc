@@ -212,8 +212,8 @@ VolumeInfo ControlClient::info(std::string_view name) const {
     return info;
 }
 
-std::vector<Dependency> ControlClient::deps(std::string_view name) const {
-    return parse_deps(read(name, "deps"));
+std::vector<Dependency> ControlClient::deps(std::string_view name, bool inactive) const {
+    return parse_deps(read(name, inactive ? "inactive_deps" : "deps"));
 }
 
 VolumeInfo parse_info(std::string_view text) {

@@ -76,7 +76,7 @@ class ControlClient {
     void rename(std::string_view name, std::string_view new_name) const;
 
     VolumeInfo info(std::string_view name) const;
-    std::vector<Dependency> deps(std::string_view name) const;
+    std::vector<Dependency> deps(std::string_view name, bool inactive = false) const;
 
   private:
     // The refusal for a call on `path` that failed with `error`, while asked to `doing`.

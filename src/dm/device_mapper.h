@@ -62,7 +62,7 @@ std::string status_text(const Volume& volume, Which which);
 std::string measure_text(const Volume& volume);
 std::string info_text(const Volume& volume);
 std::string state_text(const Volume& volume);
-std::string deps_text(const Volume& volume);
+std::string deps_text(const Volume& volume, Which which);
 std::string stats_text(const Volume& volume);
 std::string inflight_text(const Volume& volume);
 std::string limits_text(const Volume& volume);

@@ -80,7 +80,10 @@ std::string unmangle_name(std::string_view mangled) {
     return out;
 }
 
-std::string name_from_user(std::string_view word, Mangling mode) {
+namespace {
+
+// The raw text that a word of the command line means.
+std::string raw_from_user(std::string_view word, Mangling mode) {
     std::string raw(word);
     if (mode == Mangling::none) raw = unmangle_name(word);
     if (mode == Mangling::automatic) {
@@ -99,7 +102,20 @@ std::string name_from_user(std::string_view word, Mangling mode) {
                 "write '" + mangle_name(unmangle_name(word)) + "', or use --manglename hex");
         if (mangled) raw = unmangle_name(word);
     }
+    return raw;
+}
+
+}  // namespace
+
+std::string name_from_user(std::string_view word, Mangling mode) {
+    std::string raw = raw_from_user(word, mode);
     check_name(raw);
+    return raw;
+}
+
+std::string uuid_from_user(std::string_view word, Mangling mode) {
+    std::string raw = raw_from_user(word, mode);
+    check_uuid(raw);
     return raw;
 }
 
@@ -122,8 +138,6 @@ void check_uuid(std::string_view raw) {
     if (raw.size() >= kUuidBytes)
         throw Refused(EINVAL, "a uuid of " + std::to_string(raw.size()) + " bytes",
                       "a uuid holds at most " + std::to_string(kUuidBytes - 1));
-    if (raw.find('/') != std::string_view::npos)
-        throw Refused(EINVAL, "uuid '" + std::string(raw) + "' contains '/'");
     if (raw.find('\n') != std::string_view::npos || raw.find('\0') != std::string_view::npos)
         throw Refused(EINVAL, "a uuid contains a newline or a NUL");
 }

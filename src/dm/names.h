@@ -29,6 +29,8 @@ std::string unmangle_name(std::string_view mangled);
 // be mangled or raw, but not half of each; in `hex` it is raw; in `none` it is
 // what a kernel would hold. Throws Refused for what cannot name a volume.
 std::string name_from_user(std::string_view word, Mangling mode);
+// The same for a uuid.
+std::string uuid_from_user(std::string_view word, Mangling mode);
 // As people are shown it: raw, or in `none` as a kernel would hold it.
 std::string name_for_user(std::string_view raw, Mangling mode);
 

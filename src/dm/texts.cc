@@ -65,8 +65,8 @@ std::string state_text(const Volume& volume) {
     return volume.suspended() ? "suspended\n" : "active\n";
 }
 
-std::string deps_text(const Volume& volume) {
-    std::shared_ptr<Table> table = volume.live();
+std::string deps_text(const Volume& volume, Which which) {
+    std::shared_ptr<Table> table = which == Which::live ? volume.live() : volume.inactive();
     if (!table) return {};
     std::string text;
     // The kernel lists the newest first.

@@ -20,7 +20,7 @@ Executor& Volume::executor() const { return space_.executor(); }
 Task<Status> Volume::io(Bio bio) {
     if (!gate_.enter()) return io_when_open(bio);
     counters_.begin(bio.op);
-    if (table_ == nullptr) return Task<Status>::ready(leave(bio, Status(EIO)));
+    if (Status refused = refusal(bio); !refused) return Task<Status>::ready(leave(bio, refused));
     Task<Status> task = table_->io(bio);
     if (task.is_ready()) return Task<Status>::ready(leave(bio, std::move(task).value()));
     return inside(std::move(task), bio);
@@ -31,10 +31,17 @@ Task<Status> Volume::io_when_open(Bio bio) {
     Status status = co_await entered;
     if (!status) co_return status;
     counters_.begin(bio.op);
-    if (table_ == nullptr) co_return leave(bio, Status(EIO));
+    if (Status refused = refusal(bio); !refused) co_return leave(bio, refused);
     Task<Status> task = table_->io(bio);
     Status done = co_await task;
     co_return leave(bio, done);
+}
+
+// What no table could serve; inside the gate.
+Status Volume::refusal(const Bio& bio) const {
+    if (table_ == nullptr) return Status(EIO);
+    bool changes = bio.op != Op::read && bio.op != Op::flush;
+    return changes && !table_->writable() ? Status(EPERM) : kOk;
 }
 
 Task<Status> Volume::inside(Task<Status> task, Bio bio) {
@@ -224,7 +231,7 @@ Task<Outcome> Volume::message(Sector sector, std::vector<Word> words, std::strin
     if (!status) co_return control_interrupted(status);
     Lock::Guard guard(control_);
     std::shared_ptr<Table> table = live();
-    if (!table) co_return Refused(ENXIO, "there is no live table to take messages");
+    if (!table) co_return Refused(EINVAL, "there is no live table to take messages");
     if (sector >= table->size())
         co_return Refused(EINVAL, "sector " + std::to_string(sector) + " lies beyond the volume",
                           "0 to " + std::to_string(table->size() - 1));
@@ -244,7 +251,6 @@ Outcome Volume::set_geometry(Geometry geometry) {
     Sector capacity = Sector{geometry.cylinders} * geometry.heads * geometry.sectors;
     if (geometry.start > capacity) return Refused(EINVAL, "the start lies beyond cylinders x heads x sectors");
     std::lock_guard guard(space_.mutex_);
-    if (!live_) return Refused(ENXIO, "a volume without a table has no geometry");
     geometry_ = geometry;
     return {};
 }

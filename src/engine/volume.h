@@ -46,7 +46,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     ~Volume() override;
 
     // Device. While suspended, io() waits; EINTR when cancelled meanwhile. Without
-    // a live table: EIO.
+    // a live table: EIO. To change a read-only volume: EPERM.
     Task<Status> io(Bio bio) override;
     Sector size() const override { return size_.load(std::memory_order_acquire); }
     Limits limits() const override;
@@ -100,6 +100,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     friend class Namespace;
 
     Task<Status> io_when_open(Bio bio);
+    Status refusal(const Bio& bio) const;
     Task<Status> inside(Task<Status> task, Bio bio);
     Status leave(const Bio& bio, Status status);
     Status pending_flush_error(Status status);

@@ -50,7 +50,8 @@ std::string Controls::text(Node node, Volume* volume) {
         case Kind::message: return kept(answers_);
         case Kind::error: return kept(errors_);
         case Kind::uuid: return volume->uuid().empty() ? "" : volume->uuid() + "\n";
-        case Kind::deps: return deps_text(*volume);
+        case Kind::deps: return deps_text(*volume, Which::live);
+        case Kind::inactive_deps: return deps_text(*volume, Which::inactive);
         case Kind::events: return std::to_string(volume->event_number()) + "\n";
         case Kind::stats: return stats_text(*volume);
         case Kind::inflight: return inflight_text(*volume);

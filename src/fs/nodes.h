@@ -23,7 +23,7 @@ enum class Kind : uint8_t {
     root = 1,          // MNT; of a volume: .control/NAME
     control = 2,       // MNT/.control
     version, targets, log, error, create, options,
-    table, inactive, state, status, inactive_status, measure, info, message, uuid, deps, events, stats, inflight, limits,
+    table, inactive, state, status, inactive_status, measure, info, message, uuid, deps, inactive_deps, events, stats, inflight, limits,
 };
 
 struct Node {
@@ -65,6 +65,7 @@ inline const std::vector<ControlNode>& control_nodes() {
         {Kind::error, "error", 0400, true},
         {Kind::uuid, "uuid", 0600, true},
         {Kind::deps, "deps", 0400, true},
+        {Kind::inactive_deps, "inactive_deps", 0400, true},
         {Kind::events, "events", 0400, true},
         {Kind::stats, "stats", 0400, true},
         {Kind::inflight, "inflight", 0400, true},

@@ -49,10 +49,10 @@ TEST_CASE("a volume without a table ends behind its flags") {
     CHECK(volumes[1].readonly);
 }
 
-TEST_CASE("blanks around a field do not count") {
+TEST_CASE("blanks around a name and a uuid belong to them, around the rest they do not count") {
     auto volumes = parse_concise(" a , UU , 3 , rw , 0 8 zero , 8 8 zero ");
     REQUIRE(volumes.size() == 1);
-    CHECK(volumes[0] == ConciseVolume{"a", "UU", 3, false, "0 8 zero\n8 8 zero\n"});
+    CHECK(volumes[0] == ConciseVolume{" a ", " UU ", 3, false, "0 8 zero\n8 8 zero\n"});
 }
 
 TEST_CASE("a backslash quotes what would end a field") {

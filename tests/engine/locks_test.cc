@@ -1,0 +1,252 @@
+#include "engine/locks.h"
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include "engine/support.h"
+
+using namespace dmfs;
+using namespace dmfs::test;
+
+namespace {
+
+Task<Status> locked_add(Lock* lock, Executor* executor, int* sum, int rounds) {
+    for (int i = 0; i < rounds; i++) {
+        Task<Status> acquired = lock->acquire();
+        Status status = co_await acquired;
+        if (!status) co_return status;
+        int before = *sum;  // a lost update if somebody else is here
+        Task<Status> pause = sleep_until(*executor, 0);
+        status = co_await pause;
+        *sum = before + 1;
+        lock->release();
+        if (!status) co_return status;
+    }
+    co_return kOk;
+}
+
+Task<Status> strand_add(Strand* strand, Executor* executor, int* sum, std::atomic<int>* away, std::atomic<int>* most_away,
+                        int rounds) {
+    for (int i = 0; i < rounds; i++) {
+        Task<Status> entering = strand->enter();
+        Status status = co_await entering;
+        ++*sum;
+        int now = ++*away;
+        if (now > *most_away) *most_away = now;
+        Task<Status> pause = sleep_until(*executor, executor->now_ns() + 100000);
+        Task<Status> out = strand->away(std::move(pause));
+        status = co_await out;
+        --*away;
+        ++*sum;
+        strand->leave();
+        if (!status) co_return status;
+    }
+    co_return kOk;
+}
+
+struct Owners {
+    std::atomic<int> of[64]{};
+    std::atomic<bool> shared{false};
+};
+
+Task<Status> own_ranges(RangeLock* lock, Executor* executor, Owners* owners, unsigned seed, int rounds) {
+    std::mt19937 random(seed);
+    for (int i = 0; i < rounds; i++) {
+        uint64_t from = random() % 63, end = from + 1 + random() % (64 - from - 1 + 1);
+        end = std::min<uint64_t>(end, 64);
+        Task<Status> acquired = lock->acquire(from, end);
+        Status status = co_await acquired;
+        if (!status) co_return status;
+        for (uint64_t at = from; at < end; at++)
+            if (owners->of[at]++ != 0) owners->shared = true;
+        Task<Status> pause = sleep_until(*executor, 0);
+        status = co_await pause;
+        for (uint64_t at = from; at < end; at++) owners->of[at]--;
+        lock->release(from, end);
+    }
+    co_return kOk;
+}
+
+Task<Status> own_keys(KeyLock* lock, Executor* executor, Owners* owners, unsigned seed, int rounds) {
+    std::mt19937 random(seed);
+    for (int i = 0; i < rounds; i++) {
+        uint64_t key = random() % 4;
+        Task<Status> acquired = lock->acquire(key);
+        Status status = co_await acquired;
+        if (!status) co_return status;
+        if (owners->of[key]++ != 0) owners->shared = true;
+        Task<Status> pause = sleep_until(*executor, 0);
+        status = co_await pause;
+        owners->of[key]--;
+        lock->release(key);
+    }
+    co_return kOk;
+}
+
+}  // namespace
+
+TEST_CASE("a free lock is taken without waiting") {
+    Running executor;
+    Lock lock(*executor);
+    Task<Status> acquired = lock.acquire();
+    REQUIRE(acquired.is_ready());
+    Lock::Guard guard(lock);
+    Task<Status> second = lock.acquire();
+    CHECK_FALSE(second.is_ready());  // never started: it does not queue up
+}
+
+TEST_CASE("a lock is handed on in the order they came") {
+    Running executor;
+    Lock lock(*executor);
+    REQUIRE(run(*executor, lock.acquire()) == kOk);
+    std::vector<Pending<Status>> waiting;
+    for (int i = 0; i < 4; i++) waiting.push_back(begin(*executor, lock.acquire()));
+    for (size_t i = 0; i < 4; i++) {
+        a_moment();
+        for (size_t j = i; j < 4; j++) CHECK_FALSE(waiting[j].done());
+        lock.release();
+        CHECK(waiting[i].get() == kOk);
+        CHECK_FALSE(lock.acquire().is_ready());
+    }
+    lock.release();
+    CHECK(lock.acquire().is_ready());
+    lock.release();
+}
+
+TEST_CASE("who is cancelled while it waits for a lock does not get it") {
+    Running executor;
+    Lock lock(*executor);
+    REQUIRE(run(*executor, lock.acquire()) == kOk);
+    Cancel cancel;
+    Pending<Status> cancelled = begin(*executor, lock.acquire(&cancel));
+    Pending<Status> behind = begin(*executor, lock.acquire());
+    cancel.request();
+    CHECK(cancelled.get() == Status(EINTR));
+    lock.release();
+    CHECK(behind.get() == kOk);
+    lock.release();
+    CHECK(lock.acquire().is_ready());
+    lock.release();
+}
+
+TEST_CASE("one at a time holds a lock, whatever the threads") {
+    Running executor;
+    Lock lock(*executor);
+    int sum = 0;
+    std::vector<Pending<Status>> adding;
+    for (int i = 0; i < 6; i++) adding.push_back(begin(*executor, locked_add(&lock, &*executor, &sum, 200)));
+    for (Pending<Status>& each : adding) CHECK(each.get() == kOk);
+    CHECK(sum == 1200);
+}
+
+TEST_CASE("cancels that meet releases lose no lock") {
+    Running executor;
+    Lock lock(*executor);
+    for (int round = 0; round < 1500; round++) {
+        REQUIRE(run(*executor, lock.acquire()) == kOk);
+        Cancel cancel;
+        Pending<Status> waiting = begin(*executor, lock.acquire(&cancel));
+        std::thread canceller([&] { cancel.request(); });
+        lock.release();
+        if (waiting.get() == kOk) lock.release();
+        canceller.join();
+        Task<Status> again = lock.acquire();
+        REQUIRE(again.is_ready());
+        lock.release();
+    }
+}
+
+TEST_CASE("ranges that overlap wait for one another, others do not") {
+    Running executor;
+    RangeLock lock(*executor);
+    CHECK(lock.acquire(10, 20).is_ready());
+    CHECK(lock.acquire(20, 30).is_ready());
+    CHECK(lock.acquire(0, 10).is_ready());
+    Pending<Status> over_both = begin(*executor, lock.acquire(19, 21));
+    CHECK_FALSE(over_both.done());
+    CHECK(lock.acquire(40, 41).is_ready());  // who waits keeps nobody else from theirs
+    lock.release(10, 20);
+    a_moment();
+    CHECK_FALSE(over_both.done());
+    lock.release(20, 30);
+    CHECK(over_both.get() == kOk);
+    CHECK_FALSE(lock.acquire(20, 25).is_ready());
+    lock.release(19, 21);
+    CHECK(lock.acquire(20, 25).is_ready());
+    lock.release(20, 25);
+    lock.release(0, 10);
+    lock.release(40, 41);
+}
+
+TEST_CASE("who is cancelled while it waits for a range does not hold it") {
+    Running executor;
+    RangeLock lock(*executor);
+    CHECK(lock.acquire(0, 8).is_ready());
+    Cancel cancel;
+    Pending<Status> waiting = begin(*executor, lock.acquire(4, 12, &cancel));
+    cancel.request();
+    CHECK(waiting.get() == Status(EINTR));
+    CHECK(lock.acquire(8, 12).is_ready());
+    lock.release(8, 12);
+    lock.release(0, 8);
+}
+
+TEST_CASE("no two hold an overlapping range, whatever the threads") {
+    Running executor;
+    RangeLock lock(*executor);
+    Owners owners;
+    std::vector<Pending<Status>> owning;
+    for (unsigned i = 0; i < 6; i++) owning.push_back(begin(*executor, own_ranges(&lock, &*executor, &owners, i, 150)));
+    for (Pending<Status>& each : owning) CHECK(each.get() == kOk);
+    CHECK_FALSE(owners.shared);
+}
+
+TEST_CASE("a key is held once at a time, other keys meanwhile") {
+    Running executor;
+    KeyLock lock(*executor);
+    CHECK(lock.acquire(1).is_ready());
+    CHECK(lock.acquire(2).is_ready());
+    Cancel cancel;
+    Pending<Status> cancelled = begin(*executor, lock.acquire(1, &cancel));
+    Pending<Status> waiting = begin(*executor, lock.acquire(1));
+    cancel.request();
+    CHECK(cancelled.get() == Status(EINTR));
+    lock.release(2);
+    a_moment();
+    CHECK_FALSE(waiting.done());
+    lock.release(1);
+    CHECK(waiting.get() == kOk);
+    lock.release(1);
+}
+
+TEST_CASE("no two hold the same key, whatever the threads") {
+    Running executor;
+    KeyLock lock(*executor);
+    Owners owners;
+    std::vector<Pending<Status>> owning;
+    for (unsigned i = 0; i < 6; i++) owning.push_back(begin(*executor, own_keys(&lock, &*executor, &owners, i, 200)));
+    for (Pending<Status>& each : owning) CHECK(each.get() == kOk);
+    CHECK_FALSE(owners.shared);
+}
+
+TEST_CASE("a strand runs one coroutine at a time between awaits, and others while one is away") {
+    Running executor;
+    Strand strand(*executor);
+    int sum = 0;
+    std::atomic<int> away{0}, most_away{0};
+    std::vector<Pending<Status>> adding;
+    for (int i = 0; i < 6; i++)
+        adding.push_back(begin(*executor, strand_add(&strand, &*executor, &sum, &away, &most_away, 100)));
+    for (Pending<Status>& each : adding) CHECK(each.get() == kOk);
+    CHECK(sum == 1200);
+    CHECK(most_away > 1);
+}
+
+TEST_CASE("a strand passes on the status of what was away") {
+    Running executor;
+    Strand strand(*executor);
+    REQUIRE(run(*executor, strand.enter()) == kOk);
+    CHECK(run(*executor, strand.away(Task<Status>::ready(Status(ENOSPC)))) == Status(ENOSPC));
+    strand.leave();
+}

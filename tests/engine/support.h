@@ -1,0 +1,267 @@
+// What tests of the engine share: tasks that are started and waited for, a device
+// that can be held and broken, a source of devices by name.
+
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "catch.h"
+#include "engine/device.h"
+#include "engine/executor.h"
+#include "engine/namespace.h"
+#include "engine/table.h"
+#include "targets/registry.h"
+
+namespace dmfs::test {
+
+inline constexpr std::chrono::seconds kPatience{30};
+
+// An executor that is not destroyed before everything spawned on it has ended.
+class Running {
+  public:
+    explicit Running(std::unique_ptr<Executor> executor) : executor_(std::move(executor)) {}
+    Running() : Running(make_pool_executor(4)) {}
+    Running(Running&&) = default;
+    ~Running() {
+        while (executor_ && executor_->running() > 0) std::this_thread::yield();
+    }
+    Executor& operator*() const { return *executor_; }
+    Executor* operator->() const { return executor_.get(); }
+    operator Executor&() const { return *executor_; }
+
+  private:
+    std::unique_ptr<Executor> executor_;
+};
+
+// The executors there are here.
+inline std::vector<std::string> executor_names() {
+    std::string why_not;
+    if (make_uring_executor(why_not)) return {"threads", "io_uring"};
+    return {"threads"};
+}
+
+template <class T>
+class Pending {
+    struct Answer {
+        std::mutex mutex;
+        std::condition_variable changed;
+        std::optional<T> value;
+    };
+
+    static Task<Status> collect(Task<T> task, std::shared_ptr<Answer> answer) {
+        T value = co_await task;
+        std::lock_guard guard(answer->mutex);
+        answer->value = std::move(value);
+        answer->changed.notify_all();
+        co_return kOk;
+    }
+
+  public:
+    Pending(Executor& executor, Task<T> task) : answer_(std::make_shared<Answer>()) {
+        executor.spawn(collect(std::move(task), answer_));
+    }
+    bool done() const {
+        std::lock_guard guard(answer_->mutex);
+        return answer_->value.has_value();
+    }
+    T get() const {
+        std::unique_lock lock(answer_->mutex);
+        if (!answer_->changed.wait_for(lock, kPatience, [&] { return answer_->value.has_value(); }))
+            throw std::runtime_error("a task did not end");
+        return *answer_->value;
+    }
+
+  private:
+    std::shared_ptr<Answer> answer_;
+};
+
+template <class T>
+Pending<T> begin(Executor& executor, Task<T> task) {
+    return Pending<T>(executor, std::move(task));
+}
+
+template <class T>
+T run(Executor& executor, Task<T> task) {
+    return Pending<T>(executor, std::move(task)).get();
+}
+
+// Waits until `so`, which some other thread brings about.
+inline bool soon(const std::function<bool()>& so) {
+    auto end = std::chrono::steady_clock::now() + kPatience;
+    while (!so()) {
+        if (std::chrono::steady_clock::now() > end) return false;
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+    return true;
+}
+
+// Gives whoever should not move the time to move all the same.
+inline void a_moment() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
+
+// A sector's contents that tell where it is from.
+inline void stamp(std::byte* sector, uint64_t tag, uint64_t number) {
+    for (size_t i = 0; i < kSectorBytes; i += 16) {
+        memcpy(sector + i, &tag, 8);
+        memcpy(sector + i + 8, &number, 8);
+    }
+}
+
+inline bool stamped(const std::byte* sector, uint64_t tag, uint64_t number) {
+    std::byte wanted[kSectorBytes];
+    stamp(wanted, tag, number);
+    return memcmp(sector, wanted, kSectorBytes) == 0;
+}
+
+inline bool all_zero(const std::byte* data, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++)
+        if (data[i] != std::byte{0}) return false;
+    return true;
+}
+
+inline Bio bio_of(Op op, Sector sector, Sector count, Memory* memory = nullptr, Cancel* cancel = nullptr) {
+    Bio bio;
+    bio.op = op;
+    bio.sector = sector;
+    bio.count = count;
+    bio.memory = memory;
+    bio.cancel = cancel;
+    return bio;
+}
+
+inline Bio flush_bio(Cancel* cancel = nullptr) { return bio_of(Op::flush, 0, 0, nullptr, cancel); }
+
+// Memory whose requests are recorded, can be held back, and fail on demand.
+class FakeDevice final : public Device {
+  public:
+    struct Seen {
+        Op op;
+        Sector sector, count;
+        bool fua;
+        friend bool operator==(const Seen&, const Seen&) = default;
+    };
+
+    // Every sector begins stamped with `tag` and its number.
+    FakeDevice(Executor& executor, std::string name, Sector sectors, uint64_t tag = 0)
+        : held_(executor), name_(std::move(name)), bytes_(bytes_of(sectors)), size_(sectors) {
+        for (Sector s = 0; s < sectors; s++) stamp(at(s), tag, s);
+        limits_.discard_granularity = 512;
+        limits_.write_cache = true;
+    }
+
+    Task<Status> io(Bio bio) override {
+        {
+            std::lock_guard guard(mutex_);
+            seen_.push_back({bio.op, bio.sector, bio.count, bio.fua});
+        }
+        if (!holding_.load()) return Task<Status>::ready(act(bio));
+        return act_later(bio);
+    }
+
+    Sector size() const override { return size_; }
+    Limits limits() const override { return limits_; }
+    Extent extent(Sector at) override {
+        for (const Extent& extent : extents_)
+            if (extent.end > at) return extent;
+        return {true, size_};
+    }
+    std::string name() const override { return name_; }
+    std::optional<DeviceNumber> number() const override { return {}; }
+
+    // From here on requests wait until let_go().
+    void hold() { holding_ = true; }
+    void let_go() {
+        held_.wake_all(kOk, [this] { holding_ = false; });
+    }
+    size_t held() const { return held_.size(); }
+    void fail(Op op, int error) { errors_[static_cast<size_t>(op)] = error; }
+    void set_size(Sector sectors) { size_ = sectors; }
+    void set_extents(std::vector<Extent> extents) { extents_ = std::move(extents); }
+    Limits& own_limits() { return limits_; }
+
+    std::byte* at(Sector sector) { return bytes_.data() + bytes_of(sector); }
+    std::vector<Seen> seen() const {
+        std::lock_guard guard(mutex_);
+        return seen_;
+    }
+    size_t count(Op op) const {
+        size_t count = 0;
+        for (const Seen& each : seen())
+            if (each.op == op) count++;
+        return count;
+    }
+    void forget() {
+        std::lock_guard guard(mutex_);
+        seen_.clear();
+    }
+
+  private:
+    Status act(const Bio& bio) {
+        if (int error = errors_[static_cast<size_t>(bio.op)]; error != 0) return Status(error);
+        if (bio.end() > size_) return Status(EIO);
+        std::lock_guard guard(mutex_);
+        if (bio.op == Op::read) memcpy(bio.data(), at(bio.sector), bio.bytes());
+        if (bio.op == Op::write) memcpy(at(bio.sector), bio.data(), bio.bytes());
+        if (bio.op == Op::discard || bio.op == Op::write_zeroes) memset(at(bio.sector), 0, bytes_of(bio.count));
+        return kOk;
+    }
+
+    Task<Status> act_later(Bio bio) {
+        std::function<bool()> must_wait = [this] { return holding_.load(); };
+        Status status = co_await held_.wait(must_wait, bio.cancel);
+        if (!status) co_return status;
+        co_return act(bio);
+    }
+
+    WaitQueue held_;
+    std::atomic<bool> holding_{false};
+    const std::string name_;
+    mutable std::mutex mutex_;
+    std::vector<std::byte> bytes_;
+    std::vector<Seen> seen_;
+    std::atomic<Sector> size_;
+    std::atomic<int> errors_[5]{};
+    std::vector<Extent> extents_;
+    Limits limits_;
+};
+
+// Devices by name; the volumes of a namespace too, if there is one.
+class FakeSource final : public DeviceSource {
+  public:
+    explicit FakeSource(Executor& executor, Namespace* space = nullptr) : executor_(executor), space_(space) {}
+
+    // A new device, of which every sector is stamped with its place and `tag`.
+    FakeDevice& add(const std::string& name, Sector sectors, uint64_t tag = 0) {
+        auto device = std::make_shared<FakeDevice>(executor_, name, sectors, tag);
+        devices_[name] = device;
+        return *device;
+    }
+
+    std::shared_ptr<Device> open_device(const std::string& word, bool, const std::string&) override {
+        if (space_ != nullptr)
+            if (std::shared_ptr<Volume> volume = space_->by_name(word)) return space_->open(volume);
+        auto found = devices_.find(word);
+        if (found == devices_.end()) throw Refused(ENOENT, "no device " + word);
+        return found->second;
+    }
+
+    std::shared_ptr<Table> table(const std::string& text, std::function<void()> raise_event = [] {}) {
+        return Table::build(text, TableSource{executor_, target_registry(), *this, "/", true, std::move(raise_event)});
+    }
+
+  private:
+    Executor& executor_;
+    Namespace* space_;
+    std::map<std::string, std::shared_ptr<Device>> devices_;
+};
+
+}  // namespace dmfs::test

@@ -65,12 +65,6 @@ Operation transfer(Operation::Kind kind, int fd, void* data, size_t bytes, uint6
     return operation;
 }
 
-Task<Status> settles(Executor* executor) {
-    Posted posted{*executor};
-    co_await posted;
-    co_return kOk;
-}
-
 struct LateFree {
     std::atomic<bool>* freed;
     ~LateFree() {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -179,7 +178,8 @@ int wait(Invocation& invocation) {
     std::string path = invocation.control().control_path(name, "events");
     int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) throw Refused(errno, "cannot open " + path);
-    // As the kernel's wait: any number but the one that was given ends it.
+    // As the kernel's wait: any number but the one that was given ends it. Each read
+    // but the first waits for an event.
     while (true) {
         char text[32] = {};
         ssize_t got = pread(fd, text, sizeof text - 1, 0);
@@ -189,9 +189,6 @@ int wait(Invocation& invocation) {
         std::optional<uint64_t> events = words.empty() ? std::nullopt : parse_decimal(words[0].text);
         if (!events) throw Refused(EIO, path + " holds no number");
         if (*events != *seen) break;
-        pollfd waiting{fd, POLLIN | POLLPRI, 0};
-        if (poll(&waiting, 1, -1) < 0) throw Refused(errno, "cannot wait for " + path);
-        if ((waiting.revents & (POLLERR | POLLNVAL)) != 0) throw Refused(ENXIO, "the volume went away");
     }
     close(fd);
     if (invocation.options.verbose > 0) print_info(invocation, invocation.control().info(name));

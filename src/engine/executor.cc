@@ -31,8 +31,11 @@ struct Spawned {
     };
 
     static Spawned run(Executor* executor, Task<Status> task) {
-        Status ignored = co_await task;
-        static_cast<void>(ignored);
+        {
+            Task<Status> whole = std::move(task);  // gone, with all it was given, before it is counted as done
+            Status ignored = co_await whole;
+            static_cast<void>(ignored);
+        }
         executor->running_.fetch_sub(1, std::memory_order_release);
     }
 };

@@ -38,7 +38,10 @@ std::shared_ptr<FileDevice> FileDevice::open(Executor& executor, const std::stri
     int flags = O_CLOEXEC | (options.writable ? O_RDWR : O_RDONLY) | (options.direct ? O_DIRECT : 0);
     // O_NONBLOCK: a fifo, refused below, would wait for its other end.
     int fd = ::open(path.c_str(), flags | O_NONBLOCK);
-    if (fd >= 0) return adopt(executor, fd, path, options);
+    if (fd >= 0) {
+        ::fcntl(fd, F_SETFL, flags);  // requests shall wait, not get EAGAIN
+        return adopt(executor, fd, path, options);
+    }
     int error = errno;
     struct stat found;
     if (::stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode) && !S_ISBLK(found.st_mode))

@@ -164,8 +164,8 @@ void Namespace::close(const std::shared_ptr<Volume>& volume) {
     if (remove_now) static_cast<void>(remove(*volume, true));
 }
 
-// Whether I/O to `table` can reach `volume`, through live tables or loaded ones;
-// under the mutex.
+// Whether I/O to `table` can reach `volume`, through tables that are live, loaded, or
+// on their way from the one to the other; under the mutex.
 bool Namespace::stands_on(const Table& table, const Volume& volume) const {
     std::set<const Volume*> seen;
     return reaches(table, volume, seen);
@@ -178,6 +178,7 @@ bool Namespace::reaches(const Table& table, const Volume& volume, std::set<const
         if (below == &volume) return true;
         if (below->live_ && reaches(*below->live_, volume, seen)) return true;
         if (below->inactive_ && reaches(*below->inactive_, volume, seen)) return true;
+        if (below->incoming_ && reaches(*below->incoming_, volume, seen)) return true;
     }
     return false;
 }

@@ -97,10 +97,12 @@ class [[nodiscard]] Task {
     struct Final {
         bool await_ready() const noexcept { return false; }
         [[gnu::noinline]] void await_suspend(Handle self) noexcept {
-            std::coroutine_handle<> parent = self.promise().parent;
-            // From the exchange on, whoever awaits owns the frame.
-            if (self.promise().state.exchange(State::done, std::memory_order_acq_rel) == State::awaited)
+            // From the exchange on, whoever awaits owns the frame; and only from then on
+            // it is known who that is: a started task may end before it is awaited.
+            if (self.promise().state.exchange(State::done, std::memory_order_acq_rel) == State::awaited) {
+                std::coroutine_handle<> parent = self.promise().parent;
                 parent.resume();
+            }
         }
         void await_resume() noexcept {}
     };

@@ -20,8 +20,9 @@ Executor& Volume::executor() const { return space_.executor(); }
 Task<Status> Volume::io(Bio bio) {
     if (!gate_.enter()) return io_when_open(bio);
     counters_.begin(bio.op);
-    if (Status refused = refusal(bio); !refused) return Task<Status>::ready(leave(bio, refused));
-    Task<Status> task = table_->io(bio);
+    Table* table = table_.load(std::memory_order_acquire);
+    if (Status refused = refusal(table, bio); !refused) return Task<Status>::ready(leave(bio, refused));
+    Task<Status> task = table->io(bio);
     if (task.is_ready()) return Task<Status>::ready(leave(bio, std::move(task).value()));
     return inside(std::move(task), bio);
 }
@@ -31,17 +32,18 @@ Task<Status> Volume::io_when_open(Bio bio) {
     Status status = co_await entered;
     if (!status) co_return status;
     counters_.begin(bio.op);
-    if (Status refused = refusal(bio); !refused) co_return leave(bio, refused);
-    Task<Status> task = table_->io(bio);
+    Table* table = table_.load(std::memory_order_acquire);
+    if (Status refused = refusal(table, bio); !refused) co_return leave(bio, refused);
+    Task<Status> task = table->io(bio);
     Status done = co_await task;
     co_return leave(bio, done);
 }
 
 // What no table could serve; inside the gate.
-Status Volume::refusal(const Bio& bio) const {
-    if (table_ == nullptr) return Status(EIO);
+Status Volume::refusal(const Table* table, const Bio& bio) {
+    if (table == nullptr) return Status(EIO);
     bool changes = bio.op != Op::read && bio.op != Op::flush;
-    return changes && !table_->writable() ? Status(EPERM) : kOk;
+    return changes && !table->writable() ? Status(EPERM) : kOk;
 }
 
 Task<Status> Volume::inside(Task<Status> task, Bio bio) {
@@ -66,11 +68,28 @@ Status Volume::pending_flush_error(Status status) {
 Outcome Volume::load(std::shared_ptr<Table> table) {
     std::shared_ptr<Table> old;  // destroyed behind the guard
     std::lock_guard guard(space_.mutex_);
-    if (removed_) return Refused(ENXIO, "the volume was removed");
-    if (space_.stands_on(*table, *this))
-        return Refused(EINVAL, "the table stands on '" + name_ + "' itself", "a volume can't be its own device");
+    Outcome refused = unfit(*table);
+    if (refused) return refused;
     old = std::exchange(inactive_, std::move(table));
     had_table_ = true;
+    return {};
+}
+
+// Makes `table` the incoming one; *superseded becomes what is inactive now.
+Outcome Volume::announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded) {
+    std::lock_guard guard(space_.mutex_);
+    Outcome refused = unfit(*table);
+    if (refused) return refused;
+    *superseded = inactive_;
+    incoming_ = std::move(table);
+    return {};
+}
+
+// Why `table` can't be this volume's; under the mutex.
+Outcome Volume::unfit(const Table& table) const {
+    if (removed_) return Refused(ENXIO, "the volume was removed");
+    if (space_.stands_on(table, *this))
+        return Refused(EINVAL, "the table stands on '" + name_ + "' itself", "a volume can't be its own device");
     return {};
 }
 
@@ -96,28 +115,38 @@ Task<Outcome> Volume::suspend(bool noflush, Cancel* cancel) {
 
 Task<Outcome> Volume::suspend_locked(bool noflush, Cancel* cancel) {
     if (suspended()) co_return Outcome();
+    std::shared_ptr<Table> table = live();  // held: the volume may be removed meanwhile
     gate_.close();
-    if (table_ != nullptr) table_->presuspend();
+    if (table) table->presuspend();
     Task<Status> draining = gate_.drain(cancel);
     Status drained = co_await draining;
-    if (!drained) {
-        if (table_ != nullptr) table_->presuspend_undo();
-        gate_.open();
-        co_return control_interrupted(drained);
-    }
-    if (table_ != nullptr && !noflush) {
+    if (drained && table && !noflush) {
         Bio flush;
         flush.op = Op::flush;
-        Task<Status> flushing = table_->io(flush);
+        flush.cancel = cancel;
+        Task<Status> flushing = table->io(flush);
         Status flushed = co_await flushing;
-        if (!flushed) {
+        if (flushed.error() == EINTR) {
+            drained = flushed;
+        } else if (!flushed) {
             log_line(Severity::error, "suspend of " + name() + ": flush: " + strerror(flushed.error()));
             flush_error_.store(flushed.error(), std::memory_order_release);
         }
     }
-    if (table_ != nullptr) table_->postsuspend();
+    if (!drained) {
+        if (table) table->presuspend_undo();
+        gate_.open();
+        co_return control_interrupted(drained);
+    }
+    if (table) table->postsuspend();
     suspended_.store(true, std::memory_order_release);
     co_return Outcome();
+}
+
+Volume::Arrival::~Arrival() {
+    std::shared_ptr<Table> gone;  // destroyed behind the guard
+    std::lock_guard guard(volume.space_.mutex_);
+    gone = std::move(volume.incoming_);
 }
 
 // The volume is suspended. Afterwards `fresh` is live and *old was.
@@ -131,8 +160,8 @@ Task<Outcome> Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<
         if (fresh->size() != size()) geometry_ = Geometry();
         *old = std::exchange(live_, fresh);
         had_table_ = true;
+        table_.store(fresh.get(), std::memory_order_release);
     }
-    table_ = fresh.get();
     readonly_.store(!fresh->writable(), std::memory_order_release);
     size_.store(fresh->size(), std::memory_order_release);
     logical_block_.store(fresh->limits().logical_block, std::memory_order_release);
@@ -141,11 +170,13 @@ Task<Outcome> Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<
 
 // Lets requests in again.
 Outcome Volume::go_on() {
-    if (Status status = table_->preresume(); !status)
+    std::shared_ptr<Table> table = live();
+    if (!table) return Refused(ENXIO, "the volume was removed");
+    if (Status status = table->preresume(); !status)
         return Refused(status.error(), "a target refused to resume");
     suspended_.store(false, std::memory_order_release);
     gate_.open();
-    table_->resume();
+    table->resume();
     return {};
 }
 
@@ -157,8 +188,9 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
     std::shared_ptr<Table> fresh, old;
     {
         std::lock_guard space_guard(space_.mutex_);
-        fresh = std::exchange(inactive_, nullptr);
+        fresh = incoming_ = std::exchange(inactive_, nullptr);
     }
+    Arrival arrival{*this};
     if (fresh) {
         Task<Outcome> suspending = suspend_locked(noflush, cancel);
         Outcome outcome = co_await suspending;
@@ -180,24 +212,14 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
 }
 
 Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
-    Outcome loaded = load(table);
-    if (loaded) co_return loaded;
     Task<Status> acquired = control_.acquire(cancel);
     Status status = co_await acquired;
     if (!status) co_return control_interrupted(status);
     Lock::Guard guard(control_);
-    std::shared_ptr<Table> fresh, old;
-    {
-        std::lock_guard space_guard(space_.mutex_);
-        fresh = std::exchange(inactive_, nullptr);
-    }
-    // Somebody else cleared, loaded or resumed meanwhile: theirs is the later word.
-    if (fresh != table) {
-        std::lock_guard space_guard(space_.mutex_);
-        if (fresh && !inactive_) inactive_ = std::move(fresh);
-        if (live_ == table) co_return Outcome();
-        co_return Refused(EBUSY, "another table was loaded meanwhile");
-    }
+    std::shared_ptr<Table> fresh = table, old, superseded;
+    Outcome refused = announce(table, &superseded);
+    if (refused) co_return refused;
+    Arrival arrival{*this};
     bool was_suspended = suspended();
     Task<Outcome> suspending = suspend_locked(false, cancel);
     Outcome outcome = co_await suspending;
@@ -220,6 +242,10 @@ Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
             suspended_.store(false, std::memory_order_release);
             gate_.open();
         }
+    }
+    if (!outcome) {
+        std::lock_guard space_guard(space_.mutex_);
+        if (inactive_ == superseded) inactive_ = nullptr;
     }
     if (!outcome && space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
     co_return outcome;

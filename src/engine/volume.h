@@ -64,7 +64,8 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Task<Outcome> suspend(bool noflush, Cancel* cancel);
     // Brings the inactive table to life if there is one; lets requests in.
     Task<Outcome> resume(bool noflush, Cancel* cancel);
-    // load + suspend + resume, and back to the old table if any of them is refused.
+    // load + suspend + resume, and back to the old table if any of them is refused. What
+    // was inactive is dropped if it succeeds.
     Task<Outcome> replace(std::shared_ptr<Table> table, Cancel* cancel);
     // A message for the target at `sector`.
     Task<Outcome> message(Sector sector, std::vector<Word> words, std::string* answer, Cancel* cancel);
@@ -100,13 +101,21 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     friend class Namespace;
 
     Task<Status> io_when_open(Bio bio);
-    Status refusal(const Bio& bio) const;
+    static Status refusal(const Table* table, const Bio& bio);
     Task<Status> inside(Task<Status> task, Bio bio);
     Status leave(const Bio& bio, Status status);
     Status pending_flush_error(Status status);
 
+    // Ends the time in which a table is incoming.
+    struct Arrival {
+        Volume& volume;
+        ~Arrival();
+    };
+
     Task<Outcome> suspend_locked(bool noflush, Cancel* cancel);
     Task<Outcome> swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
+    Outcome announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded);
+    Outcome unfit(const Table& table) const;
     Outcome go_on();
     Outcome control_interrupted(Status status) const;
 
@@ -115,7 +124,8 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     const uint32_t minor_;
 
     Gate gate_;
-    Table* table_ = nullptr;  // the live one, for those inside the gate
+    // The live table, for those inside the gate; written under the Namespace's mutex.
+    std::atomic<Table*> table_{nullptr};
     std::atomic<Sector> size_{0};
     std::atomic<uint32_t> logical_block_{512};
     Counters counters_;
@@ -133,6 +143,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     std::string uuid_;
     std::shared_ptr<Table> live_;
     std::shared_ptr<Table> inactive_;
+    std::shared_ptr<Table> incoming_;  // neither any more nor yet: waits to be swapped in
     unsigned open_count_ = 0;
     bool had_table_ = false;
     bool remove_when_closed_ = false;

@@ -20,7 +20,7 @@ constexpr std::chrono::seconds kFinishPatience{30};
 }  // namespace
 
 FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder)
-    : dm_(dm), options_(options), start_folder_(std::move(start_folder)), controls_(dm, options.text()) {
+    : dm_(dm), options_(options), start_folder_(std::move(start_folder)), controls_(dm, options.text()), events_(dm.volumes().executor()) {
     clock_gettime(CLOCK_REALTIME, &started_);
     dm_.volumes().observe(this);
 }
@@ -41,6 +41,7 @@ bool FileSystem::drain() {
     auto deadline = std::chrono::steady_clock::now() + kFinishPatience;
     while (executor.running() > 0 && std::chrono::steady_clock::now() < deadline) {
         for (const auto& volume : dm_.volumes().volumes()) volume->turn_away_parked();
+        events_.wake_all(Status(EIO));
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     return executor.running() == 0;
@@ -246,11 +247,40 @@ void FileSystem::read_control(fuse_req_t request, ControlFile& file, size_t size
         return;
     }
     if (offset == 0) {
-        if (file.node.kind == Kind::events) file.events_seen = file.volume->event_number();
         file.text = controls_.text(file.node, file.volume.get());
     }
     std::string_view rest = std::string_view(file.text).substr(std::min<size_t>(offset, file.text.size()));
     fuse_reply_buf(request, rest.data(), std::min(rest.size(), size));
+}
+
+// The first read of an open file gives the number of the last event, each later one
+// at offset 0 waits for another number.
+Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file, size_t size) {
+    Request request(fuse_request);
+    auto unchanged = [this, file] {
+        std::lock_guard guard(file->mutex);
+        return file->events_read && file->events_seen == file->volume->event_number() && volume_of(file->node);
+    };
+    std::function<bool()> must_wait = unchanged;
+    while (must_wait()) {
+        Status status = co_await events_.wait(must_wait, &request);
+        if (status) continue;
+        request.reply(status);
+        co_return status;
+    }
+    if (!volume_of(file->node)) {
+        request.reply(Status(ENOENT));
+        co_return Status(ENOENT);
+    }
+    std::string text;
+    {
+        std::lock_guard guard(file->mutex);
+        file->events_seen = file->volume->event_number();
+        file->events_read = true;
+        text = file->text = std::to_string(file->events_seen) + "\n";
+    }
+    request.reply_data(reinterpret_cast<const std::byte*>(text.data()), std::min(text.size(), size));
+    co_return kOk;
 }
 
 Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* file, std::string text, uint64_t offset,
@@ -286,6 +316,7 @@ Task<Status> FileSystem::remove_volume(fuse_req_t fuse_request, std::shared_ptr<
 // What happened in the namespace.
 
 void FileSystem::event_raised(Volume& volume) {
+    events_.wake_all();
     std::lock_guard guard(mutex_);
     for (ControlFile* file : open_controls_) {
         if (file->node.kind != Kind::events || file->node.id != volume.id()) continue;
@@ -305,6 +336,7 @@ void FileSystem::table_swapped(Volume& volume) {
 }
 
 void FileSystem::removed(Volume& volume) {
+    events_.wake_all();
     controls_.forget(volume.id());
     std::lock_guard guard(mutex_);
     files_.erase(volume.id());

@@ -28,8 +28,9 @@ class FileSystem final : public NamespaceObserver {
     FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder);
     ~FileSystem() override;
 
-    // For fuse_session_new, with this as user data.
-    static const fuse_lowlevel_ops& operations();
+    // For fuse_session_new, with this as user data. Without `poll` the kernel asks
+    // only once: an io_uring client would else send a poll before every request.
+    static fuse_lowlevel_ops operations(bool poll);
     void set_session(fuse_session* session) { session_ = session; }
     // No request comes any more: ends those that wait, waits for those under way,
     // makes everything durable.
@@ -77,6 +78,7 @@ class FileSystem final : public NamespaceObserver {
     Task<Status> write_control(fuse_req_t request, ControlFile* file, std::string text, uint64_t offset, std::string folder);
     Task<Status> close_control(fuse_req_t request, ControlFile* file);
     Task<Status> remove_volume(fuse_req_t request, std::shared_ptr<Volume> volume);
+    Task<Status> read_events(fuse_req_t request, ControlFile* file, size_t size);
     void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
     bool drain();
     static Task<Status> flush_last(std::shared_ptr<Volume> volume);
@@ -87,6 +89,7 @@ class FileSystem final : public NamespaceObserver {
     const std::string start_folder_;
     Controls controls_;
     Notifier notifier_;
+    WaitQueue events_;  // of those who read the next event's number
     fuse_session* session_ = nullptr;
     struct timespec started_;
 

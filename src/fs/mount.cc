@@ -43,7 +43,8 @@ class Session {
         if (options.allow_root) words += ",allow_root";
         const char* argv[] = {"dmfs", "-o", words.c_str()};
         fuse_args args = FUSE_ARGS_INIT(3, const_cast<char**>(argv));
-        session_ = fuse_session_new(&args, &FileSystem::operations(), sizeof(fuse_lowlevel_ops), &fs);
+        fuse_lowlevel_ops operations = FileSystem::operations(options.poll);
+        session_ = fuse_session_new(&args, &operations, sizeof operations, &fs);
         fuse_opt_free_args(&args);
         if (session_ == nullptr) throw Refused(EINVAL, "libfuse takes no session");
     }

@@ -250,6 +250,7 @@ struct Operations {
         FileSystem& fs = self(request);
         auto from = static_cast<uint64_t>(offset);
         if (Node::of(ino).is_volume()) fs.spawn(fs.read_volume(request, open_of<FileSystem::OpenVolume>(file), size, from));
+        else if (Node::of(ino).kind == Kind::events && from == 0) fs.spawn(fs.read_events(request, open_of<ControlFile>(file), size));
         else fs.read_control(request, *open_of<ControlFile>(file), size, from);
     }
 
@@ -330,34 +331,31 @@ struct Operations {
     }
 };
 
-const fuse_lowlevel_ops& FileSystem::operations() {
-    static const fuse_lowlevel_ops operations = [] {
-        fuse_lowlevel_ops ops{};
-        ops.init = Operations::init;
-        ops.lookup = Operations::lookup;
-        ops.getattr = Operations::getattr;
-        ops.setattr = Operations::setattr;
-        ops.statfs = Operations::statfs;
-        ops.opendir = Operations::opendir;
-        ops.readdir = Operations::readdir;
-        ops.releasedir = Operations::releasedir;
-        ops.mkdir = Operations::mkdir;
-        ops.rmdir = Operations::rmdir;
-        ops.unlink = Operations::unlink;
-        ops.mknod = Operations::mknod;
-        ops.rename = Operations::rename;
-        ops.open = Operations::open;
-        ops.release = Operations::release;
-        ops.read = Operations::read;
-        ops.write = Operations::write;
-        ops.flush = Operations::flush;
-        ops.fsync = Operations::fsync;
-        ops.fallocate = Operations::fallocate;
-        ops.lseek = Operations::lseek;
-        ops.poll = Operations::poll;
-        return ops;
-    }();
-    return operations;
+fuse_lowlevel_ops FileSystem::operations(bool poll) {
+    fuse_lowlevel_ops ops{};
+    ops.init = Operations::init;
+    ops.lookup = Operations::lookup;
+    ops.getattr = Operations::getattr;
+    ops.setattr = Operations::setattr;
+    ops.statfs = Operations::statfs;
+    ops.opendir = Operations::opendir;
+    ops.readdir = Operations::readdir;
+    ops.releasedir = Operations::releasedir;
+    ops.mkdir = Operations::mkdir;
+    ops.rmdir = Operations::rmdir;
+    ops.unlink = Operations::unlink;
+    ops.mknod = Operations::mknod;
+    ops.rename = Operations::rename;
+    ops.open = Operations::open;
+    ops.release = Operations::release;
+    ops.read = Operations::read;
+    ops.write = Operations::write;
+    ops.flush = Operations::flush;
+    ops.fsync = Operations::fsync;
+    ops.fallocate = Operations::fallocate;
+    ops.lseek = Operations::lseek;
+    if (poll) ops.poll = Operations::poll;
+    return ops;
 }
 
 }  // namespace dmfs::fs

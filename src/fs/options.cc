@@ -50,6 +50,8 @@ void Options::set(const std::string& name, const std::string& value) {
         if (!number || *number > kMostThreads)
             throw Refused(EINVAL, "the option threads can't be '" + value + "'", "1 to " + std::to_string(kMostThreads) + ", or 0: as many as suit");
         threads = static_cast<unsigned>(*number);
+    } else if (name == "poll") {
+        poll = flag(name, value);
     } else if (name == "allow_other") {
         allow_other = flag(name, value);
     } else if (name == "allow_root") {
@@ -57,10 +59,10 @@ void Options::set(const std::string& name, const std::string& value) {
     } else if (name == "ro") {
         throw Refused(EINVAL, "a mount can't be read-only", "volumes can: load --readonly");
     } else if (!for_others(name)) {
-        std::vector<std::string> known = {"backing", "cache", "executor", "threads", "allow_other", "allow_root"};
+        std::vector<std::string> known = {"backing", "cache", "executor", "threads", "poll", "allow_other", "allow_root"};
         std::vector<std::string> similar = similar_names(name, known);
         throw Refused(EINVAL, "no mount option '" + name + "'",
-                      similar.empty() ? "backing, cache, executor, threads, allow_other, allow_root" : "'" + similar.front() + "'?");
+                      similar.empty() ? "backing, cache, executor, threads, poll, allow_other, allow_root" : "'" + similar.front() + "'?");
     }
     if (allow_other && allow_root) throw Refused(EINVAL, "allow_other and allow_root exclude each other", "one of them");
 }
@@ -85,6 +87,7 @@ std::string Options::text() const {
     text += std::string("cache = ") + (page_cache ? "auto" : "none") + "\n";
     text += "executor = " + executor + "\n";
     text += "threads = " + std::to_string(threads) + "\n";
+    if (poll) text += "poll = true\n";
     if (allow_other) text += "allow_other = true\n";
     if (allow_root) text += "allow_root = true\n";
     return text;

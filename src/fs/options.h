@@ -14,6 +14,7 @@ struct Options {
     bool page_cache = false;        // cache=auto: the kernel may cache volumes' pages
     std::string executor = "auto";
     unsigned threads = 0;           // FUSE threads; 0: chosen by the number of processors
+    bool poll = false;              // poll(2) works on `events`; slows down io_uring clients
     bool allow_other = false;
     bool allow_root = false;
 

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define LONGEST (3u << 20)
-#define REMEMBERED 40
+#define REMEMBERED 20
 
 static uint64_t random_state;
 static unsigned char *shadow, *scratch;

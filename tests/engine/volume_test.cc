@@ -492,7 +492,7 @@ TEST_CASE("messages go to the target of their sector") {
     world.source.add("a", 100, 1);
     auto volume = world.volume("v");
     std::string answer;
-    CHECK(error_of(run(*world.executor, volume->message(0, split_words("hello"), &answer, nullptr))) == ENXIO);
+    CHECK(error_of(run(*world.executor, volume->message(0, split_words("hello"), &answer, nullptr))) == EINVAL);
     CHECK_FALSE(world.replace(volume, "0 16 linear a 0"));
     CHECK(error_of(run(*world.executor, volume->message(0, split_words("hello"), &answer, nullptr))) == EINVAL);
     CHECK(error_of(run(*world.executor, volume->message(16, split_words("hello"), &answer, nullptr))) == EINVAL);
@@ -502,8 +502,6 @@ TEST_CASE("a volume's geometry is checked as the kernel checks it") {
     World world;
     world.source.add("a", 100, 1);
     auto volume = world.volume("v");
-    CHECK(error_of(volume->set_geometry({1, 1, 1, 0})) == ENXIO);
-    CHECK_FALSE(world.replace(volume, "0 16 linear a 0"));
     CHECK_FALSE(volume->set_geometry({65535, 255, 255, 100}));
     CHECK(error_of(volume->set_geometry({65536, 255, 255, 0})) == EINVAL);
     CHECK(error_of(volume->set_geometry({1, 256, 1, 0})) == EINVAL);

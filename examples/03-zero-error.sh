@@ -14,7 +14,7 @@ run 'dd if=dm/hole bs=512 skip=8796093022207 count=1 status=none | tr -d "\0" | 
 so 'Nothing but zeros came back.' [ "$out" = 0 ]
 
 say 'error is the opposite: every request fails. A row of it in the middle of another disk is a bad spot. Here sectors 1000 to 1007 of 2048 are bad:'
-run "head -c 1M /dev/urandom >disk.img"
+run "head -c 1M /dev/zero | tr '\0' x >disk.img"
 run <<'END'
 dmfs create bad <<TABLE
 0    1000 linear disk.img 0
@@ -31,13 +31,13 @@ so 'dd stops after 1000 sectors.' has '1000+0 records in'
 so 'It is told why.' has 'Input/output error'
 
 say 'How well does a copying program do its work? Told to go on, dd saves all but the 8 sectors:'
-refused 'dd if=dm/bad of=copy.img bs=512 conv=noerror,sync 2>errors.txt'
+run 'dd if=dm/bad of=copy.img bs=512 conv=noerror,sync 2>errors.txt'
 run 'grep -c Input/output errors.txt'
 so '8 sectors failed.' [ "$out" = 8 ]
-run 'cmp -l disk.img copy.img | wc -l; cmp disk.img copy.img || true'
-so 'The first byte that differs is in sector 1000.' has "byte $((1000 * 512 + 1))"
-so 'What is before the bad spot was saved,' cmp -s -n $((1000 * 512)) disk.img copy.img
-so 'and what is behind it.' cmp -s -i $((1008 * 512)) disk.img copy.img
+run 'cmp -l disk.img copy.img | wc -l'
+so '8 sectors are lost, 4096 bytes,' [ "$out" = 4096 ]
+so 'but none of those before them,' cmp -s -n $((1000 * 512)) disk.img copy.img
+so 'and none of those behind.' cmp -s -i $((1008 * 512)) disk.img copy.img
 
 say 'The disk recovers when its table is replaced, and nobody has to close it:'
 run 'exec 3<dm/bad'

@@ -15,6 +15,11 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
+bold='' green='' red='' plain=''
+if [[ -t 1 && ${TERM:-dumb} != dumb && -z ${NO_COLOR:-} ]]; then
+	bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
+fi
+
 # Which dmfs: $DMFS, the one that was built here, or the one that is installed.
 if [[ -n ${DMFS:-} ]]; then
 	DMFS=$(realpath "$DMFS")
@@ -26,10 +31,12 @@ else
 		exit 1
 	}
 fi
-dmfs() { "$DMFS" "$@"; }
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/lesson.XXXXXX")
+work=$(mktemp -d "${TMPDIR:-/tmp}/${story:-lesson}.XXXXXX")
 cd "$work"
+mkdir .bin
+ln -s "$DMFS" .bin/dmfs
+PATH=$work/.bin:$PATH
 out=
 
 clean_up() {
@@ -39,9 +46,9 @@ clean_up() {
 	{
 		# Nobody can be ended who waits on a suspended volume's loop device.
 		for state in dm/.control/*/state; do echo resume >"$state"; done
-		kill $(jobs -p)
+		jobs -p | xargs -r kill
 		wait
-		mountpoint -q mnt && umount mnt
+		mountpoint -q mnt && { umount mnt || { sleep 1; umount mnt || umount --lazy mnt; }; }
 		for control in dm/.control/*/; do
 			[[ $(id -u) == 0 ]] && dmfs detach "$(basename "$control")"
 		done
@@ -56,15 +63,17 @@ trap 'exit 143' TERM
 
 say() {
 	echo
-	fold -s -w 78 <<<"$*"
+	fold -s -w 78 <<<"$*" | sed 's/ *$//'
 }
 
 execute() { # COMMAND: its output goes to the reader and to $out, its exit status to $status
 	echo
-	sed 's/^/    /; 1s/^    /  $ /' <<<"$1"
+	sed "s/.*/    $bold&$plain/; 1s/^    /  \$ /" <<<"$1"
 	status=0
+	set +o pipefail  # as at the reader's prompt
 	eval "$1" >"$work/.output" 2>&1 </dev/null || status=$?
-	out=$(<"$work/.output")
+	set -o pipefail
+	out=$(sed 's/^[^ ]*lesson\.sh: line [0-9]*: /bash: /' "$work/.output")  # as if it had been typed
 	[[ -z $out ]] || sed 's/^/    /' <<<"$out"
 }
 
@@ -83,16 +92,27 @@ so() {
 	shift
 	"$@" || wrong "$sentence: this is not so ($*)"
 	echo
-	echo "  => $sentence"
+	echo "  $green=> $sentence$plain"
 }
 
 wrong() {
-	echo "  !! $1" >&2
+	echo "  $red!! $1$plain" >&2
 	exit 1
 }
 
 has() { [[ $out == *"$1"* ]]; }
 has_not() { [[ $out != *"$1"* ]]; }
+
+# As `so`, for what needs a moment.
+soon() {
+	local sentence=$1 tries
+	shift
+	for ((tries = 0; tries < 100; tries++)); do
+		"$@" && break
+		sleep 0.05
+	done
+	so "$sentence" "$@"
+}
 
 mount_dmfs() { # [OPTION...]
 	mkdir -p dm

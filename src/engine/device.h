@@ -42,6 +42,10 @@ class Device {
     // The run that begins at `at` < size(). May do a short blocking call.
     virtual Extent extent(Sector at) = 0;
 
+    // About how many of these sectors take room below (st_blocks). Cheap: no walk
+    // over extents, which costs milliseconds on some filesystems.
+    virtual Sector allocated(Sector /*start*/, Sector length) { return length; }
+
     // As a table prints it (before quoting): an absolute path, a volume's name, a
     // ram: word. Fed back, it means the same device.
     virtual std::string name() const = 0;

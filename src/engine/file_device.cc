@@ -135,6 +135,13 @@ Extent FileDevice::extent(Sector at) {
     return {true, std::clamp(sectors_in(static_cast<uint64_t>(hole) + kSectorBytes - 1), at + 1, end)};
 }
 
+Sector FileDevice::allocated(Sector, Sector length) {
+    struct stat found;
+    if (number_ || ::fstat(fd_, &found) != 0 || found.st_size <= 0) return length;
+    double share = static_cast<double>(bytes_of(static_cast<Sector>(found.st_blocks))) / static_cast<double>(found.st_size);
+    return share >= 1 ? length : static_cast<Sector>(static_cast<double>(length) * share);
+}
+
 Status FileDevice::failed(const Bio& bio, int error) const {
     log_line(Severity::error, std::string(name_of(bio.op)) + " of " + std::to_string(bio.count) + " sectors at " +
                                   std::to_string(bio.sector) + " of " + name_ + ": " + strerror(error));

@@ -42,6 +42,8 @@ class FileDevice final : public Device {
     Sector size() const override;
     Limits limits() const override { return limits_; }
     Extent extent(Sector at) override;
+    // As if the file's blocks were spread evenly.
+    Sector allocated(Sector start, Sector length) override;
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return number_; }
 

@@ -68,6 +68,18 @@ Extent Table::extent(Sector at) {
     return extent;
 }
 
+// Rows that the range touches count whole, then in proportion.
+Sector Table::allocated(Sector start, Sector length) const {
+    Sector taken = 0, mapped = 0;
+    for (size_t index = row_index(start); index < rows_.size() && rows_[index].start < start + length; index++) {
+        mapped += rows_[index].length;
+        rows_[index].target->each_device(
+            [&](Device& device, Sector from, Sector count) { taken += device.allocated(from, count); });
+    }
+    if (mapped <= length) return taken;
+    return static_cast<Sector>(static_cast<double>(taken) / static_cast<double>(mapped) * static_cast<double>(length));
+}
+
 // Suspend and resume.
 
 void Table::presuspend() {

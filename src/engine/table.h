@@ -41,6 +41,7 @@ class Table {
     bool writable() const { return writable_; }
     const Limits& limits() const { return limits_; }
     Extent extent(Sector at);
+    Sector allocated(Sector start, Sector length) const;
 
     struct Row {
         Sector start;

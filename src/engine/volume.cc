@@ -329,4 +329,9 @@ Extent Volume::extent(Sector at) {
     return table->extent(at);
 }
 
+Sector Volume::allocated(Sector start, Sector length) {
+    std::shared_ptr<Table> table = live();
+    return table ? table->allocated(start, length) : 0;
+}
+
 }  // namespace dmfs

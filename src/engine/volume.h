@@ -51,6 +51,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Sector size() const override { return size_.load(std::memory_order_acquire); }
     Limits limits() const override;
     Extent extent(Sector at) override;
+    Sector allocated(Sector start, Sector length) override;
     std::string name() const override;
     std::optional<DeviceNumber> number() const override { return DeviceNumber{0, minor_}; }
 

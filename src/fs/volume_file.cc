@@ -7,7 +7,6 @@ namespace dmfs::fs {
 
 namespace {
 
-constexpr int kMostExtents = 512;  // looked at for an estimate
 constexpr std::chrono::seconds kBlocksFresh{1};
 
 Bio data_bio(Op op, Memory* memory, uint64_t from, uint64_t to, Cancel* cancel) {
@@ -125,16 +124,8 @@ uint64_t VolumeFile::blocks() {
         if (blocks_renewed_ != std::chrono::steady_clock::time_point() && now - blocks_renewed_ < kBlocksFresh)
             return std::min(blocks_, volume_->size());
     }
-    Sector end = volume_->size(), counted = 0, at = 0;
-    for (int seen = 0; at < end && seen < kMostExtents; seen++) {
-        Extent extent = volume_->extent(at);
-        Sector until = std::min(extent.end, end);
-        if (extent.data) counted += until - at;
-        at = until;
-    }
-    // Too many to count: the rest is taken to be like the beginning.
-    if (at < end && at > 0)
-        counted = static_cast<Sector>(static_cast<double>(counted) / static_cast<double>(at) * static_cast<double>(end));
+    Sector end = volume_->size();
+    Sector counted = end == 0 ? 0 : volume_->allocated(0, end);
     std::lock_guard guard(mutex_);
     blocks_ = counted;
     blocks_renewed_ = now;

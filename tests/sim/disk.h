@@ -1,0 +1,157 @@
+// A disk with latency, errors and a volatile cache, whose sectors are numbers.
+//
+//     sector    kept | newer newer newer      readers see the last one
+//                      `-- any of them, or `kept`, is there after a crash
+//
+// A flush keeps what had been written before it began; a FUA write is kept when it
+// is answered. A request is carried out in two steps at different times, so a crash
+// may find half of it.
+
+#pragma once
+
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine/device.h"
+#include "sim/executor.h"
+
+namespace dmfs::sim {
+
+// A sector's contents are its number over and over; whatever else is in memory is a fault.
+inline void fill(std::byte* data, uint64_t value) {
+    for (size_t i = 0; i < kSectorBytes; i += sizeof value) memcpy(data + i, &value, sizeof value);
+}
+
+inline uint64_t value_in(const std::byte* data) {
+    uint64_t value = 0;
+    memcpy(&value, data, sizeof value);
+    for (size_t i = 0; i < kSectorBytes; i += sizeof value)
+        if (memcmp(data + i, &value, sizeof value) != 0) throw std::runtime_error("a sector is torn in memory");
+    return value;
+}
+
+struct Faults {
+    double errors = 0;       // of requests that fail, half done or not at all
+    int64_t latency_ns = 0;  // at most
+    bool power = true;
+};
+
+class SimDisk final : public Device {
+  public:
+    SimDisk(SimExecutor& executor, Random& random, Faults& faults, std::string name, Sector sectors)
+        : executor_(executor), random_(random), faults_(faults), name_(std::move(name)), sectors_(sectors) {}
+
+    Task<Status> io(Bio bio) override {
+        if (bio.end() > sectors_.size()) throw std::runtime_error("a request beyond the end of " + name_);
+        if (!faults_.power) return Task<Status>::ready(Status(EIO));
+        if (random_() % 4 == 0 && !strikes()) {
+            act(bio, 0, bio.count);
+            keep(bio, clock_);
+            return Task<Status>::ready(kOk);
+        }
+        return io_later(bio);
+    }
+
+    Sector size() const override { return sectors_.size(); }
+    Limits limits() const override {
+        Limits limits;
+        limits.discard_granularity = 512;
+        limits.write_cache = limits.fua = true;
+        return limits;
+    }
+    Extent extent(Sector) override { return {true, sectors_.size()}; }
+    std::string name() const override { return name_; }
+    std::optional<DeviceNumber> number() const override { return {}; }
+
+    uint64_t seen(Sector at) const {
+        const Contents& contents = sectors_[at];
+        return contents.newer.empty() ? contents.kept : contents.newer.back().value;
+    }
+
+    // Takes a sector over, with all that it may be after a crash.
+    void copy(Sector to, const SimDisk& other, Sector from) {
+        Contents contents = other.sectors_[from];
+        for (Written& written : contents.newer) written.when = ++clock_;
+        sectors_[to] = contents;
+    }
+
+    // The power comes back after a crash: each sector is one of those it may be.
+    void crash() {
+        for (Contents& contents : sectors_) {
+            size_t which = random_() % (contents.newer.size() + 1);
+            if (which > 0) contents.kept = contents.newer[which - 1].value;
+            contents.newer.clear();
+        }
+    }
+
+  private:
+    struct Written {
+        uint64_t value;
+        uint64_t when;  // on the clock that counts writes
+    };
+    struct Contents {
+        uint64_t kept = 0;
+        std::vector<Written> newer;
+    };
+
+    bool strikes() { return static_cast<double>(random_() % 10000) < faults_.errors * 10000; }
+
+    Task<Status> io_later(Bio bio) {
+        uint64_t began = clock_;
+        bool fails = strikes();
+        Sector half = bio.count == 0 ? 0 : random_() % (bio.count + 1);
+        for (int part = 0; part < 2; part++) {
+            int64_t latency = static_cast<int64_t>(random_() % static_cast<uint64_t>(faults_.latency_ns + 1));
+            Task<Status> pause = sleep_until(executor_, executor_.now_ns() + latency);
+            Status slept = co_await pause;
+            if (!slept) co_return slept;
+            if (!faults_.power) co_return Status(EIO);
+            if (fails && random_() % 2 == 0) co_return Status(EIO);
+            if (part == 0)
+                act(bio, 0, half);
+            else
+                act(bio, half, bio.count);
+        }
+        if (fails) co_return Status(EIO);
+        keep(bio, began);
+        co_return kOk;
+    }
+
+    void act(const Bio& bio, Sector from, Sector end) {
+        for (Sector s = from; s < end; s++) {
+            std::byte* data = bio.has_data() ? bio.data() + bytes_of(s) : nullptr;
+            if (bio.op == Op::read)
+                fill(data, seen(bio.sector + s));
+            else
+                sectors_[bio.sector + s].newer.push_back({data != nullptr ? value_in(data) : 0, ++clock_});
+        }
+    }
+
+    void keep(const Bio& bio, uint64_t began) {
+        if (bio.op == Op::flush)
+            for (Contents& contents : sectors_) keep(contents, began);
+        if (bio.op == Op::write && bio.fua)
+            for (Sector s = 0; s < bio.count; s++) keep(sectors_[bio.sector + s], clock_);
+    }
+
+    static void keep(Contents& contents, uint64_t until) {
+        size_t count = 0;
+        while (count < contents.newer.size() && contents.newer[count].when <= until) count++;
+        if (count == 0) return;
+        contents.kept = contents.newer[count - 1].value;
+        contents.newer.erase(contents.newer.begin(), contents.newer.begin() + static_cast<ptrdiff_t>(count));
+    }
+
+    inline static uint64_t clock_ = 0;  // of all disks, so that a copy stays in order
+
+    SimExecutor& executor_;
+    Random& random_;
+    Faults& faults_;
+    const std::string name_;
+    std::vector<Contents> sectors_;
+};
+
+}  // namespace dmfs::sim

@@ -4,14 +4,15 @@
 # The table is refused with this errno's text and this reason, and what was live stays.
 bad() { # ERRNO-TEXT REASON TABLE
 	local before after
-	before=$(<mnt/.control/v/table)
+	before=$(see mnt/.control/v/table)
 	refused "$1" "${AS[@]}" timeout 10 tee mnt/.control/v/table <<<"$3"
-	matches "$(<mnt/.control/v/error)" "$1"
-	matches "$(<mnt/.control/v/error)" "$2"
-	after=$(<mnt/.control/v/table)
+	matches "$(see mnt/.control/v/error)" "$1"
+	matches "$(see mnt/.control/v/error)" "$2"
+	after=$(see mnt/.control/v/table)
 	same "$after" "$before"
-	same "$(<mnt/.control/v/state)" active
+	same "$(see mnt/.control/v/state)" active
 }
+see() { "${AS[@]}" cat "$1"; }
 start() {
 	image 1M a.img
 	mount_dmfs "$T/mnt" "$@"
@@ -20,12 +21,11 @@ start() {
 
 test_refused_at_once() {
 	start
-	mkdir dir; mkfifo fifo; : >empty; head -c 1000 /dev/zero >short
+	mkdir dir; mkfifo fifo; head -c 1000 /dev/zero >short
 	bad 'No such file' 'nosuch' "0 8 linear $T/nosuch 0"
 	bad 'No such file' 'a.img/x|nosuch' "0 8 linear $T/nosuch/x 0"
 	bad 'Invalid argument' '2049|2048|end' "0 2049 linear $T/a.img 0"
 	bad 'Invalid argument' '2047|2048|end' "0 2048 linear $T/a.img 1"
-	bad 'Invalid argument' 'empty' "0 1 linear $T/empty 0"
 	bad 'Invalid argument' 'short' "0 2 linear $T/short 0"
 	bad 'Block device required' 'directory' "0 8 linear $T/dir 0"
 	bad 'Block device required' 'neither a file nor a block device' "0 8 linear $T/fifo 0"
@@ -63,6 +63,13 @@ test_read_only_filesystem() {
 	cmp mnt/ro tmp/ro.img
 	unmount_dmfs
 	umount tmp
+}
+
+# A file of no bytes has no sectors to map.
+test_empty_file() {
+	start
+	: >empty
+	bad 'Invalid argument' 'empty' "0 1 linear $T/empty 0"
 }
 
 # The file becomes shorter under a live volume.
@@ -209,7 +216,25 @@ test_relative_paths() {
 	cmp mnt/v there/a.img
 	(cd here; echo '0 8 linear ./a.img 0' >../mnt/.control/v/table)
 	cmp mnt/v here/a.img
-	mv here/a.img 'here/with blank\ and #'
+}
+
+# The table says where the file is, also if it was elsewhere when it was opened first.
+test_renamed_below() {
+	mkdir here
+	random_file 4096 here/a.img
+	mount_dmfs "$T/mnt"
+	new_volume v "0 8 linear $T/here/a.img 0"
+	mv here/a.img here/b.img
+	echo "0 8 linear $T/here/b.img 0" >mnt/.control/v/table
+	same "$(<mnt/.control/v/table)" "0 8 linear $T/here/b.img 0"
+	cmp mnt/v here/b.img
+}
+
+test_odd_paths() {
+	mkdir here
+	random_file 4096 'here/with blank\ and #'
+	mount_dmfs "$T/mnt"
+	mkdir mnt/.control/v
 	echo "0 8 linear $T/here/with\\ blank\\\\\\ and\\ \\# 0" >mnt/.control/v/table
 	cmp mnt/v 'here/with blank\ and #'
 	cat mnt/.control/v/table >again

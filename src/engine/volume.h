@@ -97,6 +97,8 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     void raise_event();
     // Ends the wait of all parked requests, with EIO (the mount goes away).
     void turn_away_parked() { gate_.turn_away(Status(EIO)); }
+    // The same for those parked since before `before_ns`. Returns how many.
+    size_t turn_away_parked_before(int64_t before_ns) { return gate_.turn_away_older(before_ns, Status(EIO)); }
 
   private:
     friend class Namespace;

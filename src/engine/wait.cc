@@ -55,6 +55,7 @@ WaitQueue::~WaitQueue() { assert(first_ == nullptr); }
 
 void WaitQueue::append(Waiter* waiter) {
     waiter->queued = true;
+    waiter->since_ns = executor_.now_ns();
     waiter->previous = last_;
     waiter->next = nullptr;
     (last_ != nullptr ? last_->next : first_) = waiter;
@@ -82,6 +83,15 @@ size_t WaitQueue::wake(size_t most, Status result, const std::function<void()>& 
         executor_.post(waiter->coroutine);
     }
     return woken;
+}
+
+size_t WaitQueue::wake_older(int64_t before_ns, Status result) {
+    size_t older = locked([&] {
+        size_t count = 0;
+        for (const Waiter* waiter = first_; waiter != nullptr && waiter->since_ns < before_ns; waiter = waiter->next) count++;
+        return count;
+    });
+    return older == 0 ? 0 : wake(older, result, {});
 }
 
 size_t WaitQueue::wake_one(const std::function<void()>& before) { return wake(1, kOk, before); }

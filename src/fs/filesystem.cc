@@ -20,7 +20,8 @@ constexpr std::chrono::seconds kFinishPatience{30};
 }  // namespace
 
 FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder)
-    : dm_(dm), options_(options), start_folder_(std::move(start_folder)), controls_(dm, options.text()), events_(dm.volumes().executor()) {
+    : dm_(dm), options_(options), start_folder_(std::move(start_folder)), controls_(dm, options.text()), events_(dm.volumes().executor()),
+      notifier_([this] { turn_away_late(); }, std::chrono::seconds(options.park_seconds > 0 ? 1 : 0)) {
     clock_gettime(CLOCK_REALTIME, &started_);
     dm_.volumes().observe(this);
 }
@@ -32,6 +33,19 @@ FileSystem::~FileSystem() {
     for (ControlFile* open : open_controls_) {
         if (open->poll != nullptr) fuse_pollhandle_destroy(open->poll);
         delete open;
+    }
+}
+
+// Where the host, or who mounted this, sets a limit to how long requests may be
+// parked: EIO is better than what else would end them.
+void FileSystem::turn_away_late() {
+    int64_t limit = int64_t{options_.park_seconds} * 1'000'000'000;
+    int64_t before = dm_.volumes().executor().now_ns() - limit;
+    for (const auto& volume : dm_.volumes().volumes()) {
+        if (volume->parked() == 0) continue;
+        if (size_t late = volume->turn_away_parked_before(before); late > 0)
+            log_line(Severity::error, std::to_string(late) + " requests to the suspended volume " + volume->name() +
+                                          " failed after " + std::to_string(options_.park_seconds) + " seconds (park_timeout)");
     }
 }
 

@@ -80,6 +80,7 @@ class FileSystem final : public NamespaceObserver {
     Task<Status> remove_volume(fuse_req_t request, std::shared_ptr<Volume> volume);
     Task<Status> read_events(fuse_req_t request, ControlFile* file, size_t size);
     void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
+    void turn_away_late();
     bool drain();
     static Task<Status> flush_last(std::shared_ptr<Volume> volume);
     void spawn(Task<Status> task) { dm_.volumes().executor().spawn(std::move(task)); }
@@ -88,7 +89,6 @@ class FileSystem final : public NamespaceObserver {
     const Options options_;
     const std::string start_folder_;
     Controls controls_;
-    Notifier notifier_;
     WaitQueue events_;  // of those who read the next event's number
     fuse_session* session_ = nullptr;
     struct timespec started_;
@@ -98,6 +98,8 @@ class FileSystem final : public NamespaceObserver {
     std::map<fuse_ino_t, Owner> owners_;
     std::set<OpenVolume*> open_volumes_;
     std::set<ControlFile*> open_controls_;
+
+    Notifier notifier_;  // the last: its thread uses the others
 };
 
 }  // namespace dmfs::fs

@@ -107,6 +107,8 @@ class SignalsBlocked {
     sigset_t before_;
 };
 
+// The kernel (6.15 and later) can be told to abort a whole mount when one request
+// takes too long. 0: it was not.
 long sysctl_seconds(const char* path) {
     std::ifstream file(path);
     long value = 0;
@@ -115,7 +117,7 @@ long sysctl_seconds(const char* path) {
 }
 
 // What a daemon below a block device owes its host.
-void prepare_process() {
+void prepare_process(Options& options) {
     rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;
@@ -131,8 +133,12 @@ void prepare_process() {
     setrlimit(RLIMIT_CORE, &no_core);
     for (const char* timeout : {"/proc/sys/fs/fuse/default_request_timeout", "/proc/sys/fs/fuse/max_request_timeout"})
         if (long seconds = sysctl_seconds(timeout); seconds > 0)
-            log_line(Severity::warning, std::string(timeout) + " is " + std::to_string(seconds) +
-                                            ": the kernel aborts this mount when a suspended volume holds a request that long");
+            if (options.park_seconds == 0 || options.park_seconds > seconds / 2) {
+                options.park_seconds = static_cast<unsigned>(std::max(1L, seconds / 2));
+                log_line(Severity::warning, std::string(timeout) + " is " + std::to_string(seconds) +
+                                                ": requests of a suspended volume fail after " + std::to_string(options.park_seconds) +
+                                                " seconds (park_timeout), or the kernel would abort this mount");
+            }
 }
 
 std::string absolute_folder(const std::string& folder) {
@@ -170,7 +176,7 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
         for (const auto& [name, value] : config.options) options.set(name, value);
     }
     options.parse(wanted.options);
-    prepare_process();
+    prepare_process(options);
 
     std::unique_ptr<Executor> executor;
     int result = 0;

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -14,7 +15,9 @@ namespace dmfs::fs {
 
 class Notifier {
   public:
-    Notifier() : thread_([this] { run(); }) {}
+    // `tick` is called about every `period`; a period of 0: never.
+    Notifier(std::function<void()> tick, std::chrono::milliseconds period)
+        : tick_(std::move(tick)), period_(period), thread_([this] { run(); }) {}
     Notifier(const Notifier&) = delete;
     Notifier& operator=(const Notifier&) = delete;
     // Does what is left, then ends.
@@ -37,16 +40,26 @@ class Notifier {
     void run() {
         std::unique_lock lock(mutex_);
         while (true) {
-            changed_.wait(lock, [&] { return stop_ || !notices_.empty(); });
-            if (notices_.empty()) return;
-            std::function<void()> notice = std::move(notices_.front());
-            notices_.pop_front();
+            auto due = [&] { return stop_ || !notices_.empty(); };
+            std::function<void()> notice = tick_;
+            if (period_.count() == 0)
+                changed_.wait(lock, due);
+            else
+                changed_.wait_for(lock, period_, due);
+            if (!notices_.empty()) {
+                notice = std::move(notices_.front());
+                notices_.pop_front();
+            } else if (stop_) {
+                return;
+            }
             lock.unlock();
             notice();
             lock.lock();
         }
     }
 
+    const std::function<void()> tick_;
+    const std::chrono::milliseconds period_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<std::function<void()>> notices_;

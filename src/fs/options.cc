@@ -12,6 +12,7 @@ namespace dmfs::fs {
 namespace {
 
 constexpr unsigned kMostThreads = 64;
+constexpr uint64_t kLongestPark = 366 * 86400;
 
 // Words of fstab that are for others, or go without saying.
 bool for_others(const std::string& name) {
@@ -52,6 +53,11 @@ void Options::set(const std::string& name, const std::string& value) {
         threads = static_cast<unsigned>(*number);
     } else if (name == "poll") {
         poll = flag(name, value);
+    } else if (name == "park_timeout") {
+        std::optional<uint64_t> seconds = parse_decimal(value);
+        if (!seconds || *seconds > kLongestPark)
+            throw Refused(EINVAL, "the option park_timeout can't be '" + value + "'", "seconds, or 0: requests of a suspended volume wait forever");
+        park_seconds = static_cast<unsigned>(*seconds);
     } else if (name == "allow_other") {
         allow_other = flag(name, value);
     } else if (name == "allow_root") {
@@ -59,10 +65,10 @@ void Options::set(const std::string& name, const std::string& value) {
     } else if (name == "ro") {
         throw Refused(EINVAL, "a mount can't be read-only", "volumes can: load --readonly");
     } else if (!for_others(name)) {
-        std::vector<std::string> known = {"backing", "cache", "executor", "threads", "poll", "allow_other", "allow_root"};
+        std::vector<std::string> known = {"backing", "cache", "executor", "threads", "poll", "park_timeout", "allow_other", "allow_root"};
         std::vector<std::string> similar = similar_names(name, known);
         throw Refused(EINVAL, "no mount option '" + name + "'",
-                      similar.empty() ? "backing, cache, executor, threads, poll, allow_other, allow_root" : "'" + similar.front() + "'?");
+                      similar.empty() ? "backing, cache, executor, threads, poll, park_timeout, allow_other, allow_root" : "'" + similar.front() + "'?");
     }
     if (allow_other && allow_root) throw Refused(EINVAL, "allow_other and allow_root exclude each other", "one of them");
 }
@@ -87,6 +93,7 @@ std::string Options::text() const {
     text += std::string("cache = ") + (page_cache ? "auto" : "none") + "\n";
     text += "executor = " + executor + "\n";
     text += "threads = " + std::to_string(threads) + "\n";
+    text += "park_timeout = " + std::to_string(park_seconds) + "\n";
     if (poll) text += "poll = true\n";
     if (allow_other) text += "allow_other = true\n";
     if (allow_root) text += "allow_root = true\n";

@@ -15,6 +15,7 @@ struct Options {
     std::string executor = "auto";
     unsigned threads = 0;           // FUSE threads; 0: chosen by the number of processors
     bool poll = false;              // poll(2) works on `events`; slows down io_uring clients
+    unsigned park_seconds = 0;      // park_timeout=: then a parked request fails with EIO; 0: never
     bool allow_other = false;
     bool allow_root = false;
 

@@ -1,7 +1,7 @@
 # Tables are exchanged under whoever reads and writes.
 
 # Each file says who it is, in every block.
-says() { (set +o pipefail; yes "this is $1.img .." | head -c 4M); } # 17 bytes a line
+says() { (set +o pipefail; yes "this is $1.img ." | head -c 4M); } # 16 bytes a line
 two_files() { says a >a.img; says b >b.img; }
 is_untouched() { says "$1" | cmp - "$1.img"; }
 table_of() { echo "0 8192 linear $T/$1.img 0"; }
@@ -15,8 +15,8 @@ test_seen_at_once() {
 	for ((i = 0; i < 300; i++)); do
 		name=$( ((i % 2)) && echo a || echo b)
 		table_of $name >mnt/.control/v/table
-		same "$(dd bs=16 count=1 status=none <&5)" "this is $name.img .."
-		same "$(dd if=mnt/v bs=16 count=1 iflag=direct status=none)" "this is $name.img .."
+		same "$(dd bs=16 count=1 status=none <&5)" "this is $name.img ."
+		same "$(dd if=mnt/v bs=16 count=1 iflag=direct status=none)" "this is $name.img ."
 	done
 	exec 5<&-
 }
@@ -36,7 +36,7 @@ test_seen_with_cache_auto() {
 		head -c 65536 mnt/v >/dev/null
 		table_of $name >mnt/.control/v/table
 		line=$(head -c 16 mnt/v)
-		[[ $line == "this is $name.img .." ]] || ((++stale))
+		[[ $line == "this is $name.img ." ]] || ((++stale))
 		echo >&"${COPROC[1]}"
 		read -r line <&"${COPROC[0]}"
 		[[ $line == "this is $name.img .." ]] || ((++stale))

@@ -27,7 +27,7 @@ test_refused_at_once() {
 	bad 'Invalid argument' '2049|2048|end' "0 2049 linear $T/a.img 0"
 	bad 'Invalid argument' '2047|2048|end' "0 2048 linear $T/a.img 1"
 	bad 'Invalid argument' 'short' "0 2 linear $T/short 0"
-	bad 'Block device required' 'directory' "0 8 linear $T/dir 0"
+	bad 'Block device required' '/dir is' "0 8 linear $T/dir 0"
 	bad 'Block device required' 'neither a file nor a block device' "0 8 linear $T/fifo 0"
 	bad 'Block device required' 'neither a file nor a block device' "0 8 linear /dev/null 0"
 	bad 'Block device required' 'neither a file nor a block device' "0 8 linear /dev/tty 0"

@@ -12,11 +12,12 @@
 // them to the other half and loads the table that finds them there. Requests of all
 // clients go on meanwhile, so one that slips past a suspend is read in the wrong half.
 //
-// That it can fail was tried by breaking the engine, each time within 300 runs of
-// seed 1: a suspend that does not wait for those inside (Volume::suspend_locked
-// without drain); a gate that lets in while closed; table.cc dropping FUA, or flushing
-// only the first device; a piece cut one sector short in Table::split; striped's
-// deal_out missing the last leg; a Lock handed to two.
+// That it can fail was tried by breaking the engine; each was found within the first
+// 25 seeds: a suspend that does not wait for those inside (suspend_locked without its
+// drain), a gate that lets in while closed, one that wakes only the first outside when
+// it opens, a cancelled suspend that leaves the gate closed, FUA dropped where a table
+// splits, a flush of the first device only, a piece with the wrong place in memory,
+// a striped discard without its last leg.
 
 #include <algorithm>
 #include <cstdio>

@@ -24,6 +24,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/words.h"
 #include "cli/commands.h"
 
 namespace dmfs::cli {
@@ -111,6 +112,16 @@ std::string configure(int control, int backing, const std::string& path, const O
     throw Refused(EBUSY, fmt::format("others took {} free loop devices in a row", kRaces));
 }
 
+// The block that the volume wants requests aligned to: 512, or what a device below takes.
+uint32_t block_of(const ControlClient& control, const std::string& name) {
+    for (const std::string text = control.read(name, "limits"); std::string_view line : lines_of(text)) {
+        std::vector<Word> words = split_words(line);
+        if (words.size() == 2 && words[0].text == "logical_block_size")
+            return static_cast<uint32_t>(parse_decimal(words[1].text).value_or(0));
+    }
+    return 0;
+}
+
 void detach_device(const std::string& device) {
     File loop(device, O_RDONLY);
     if (loop.error() != 0) throw Refused(loop.error(), "cannot open " + device);
@@ -179,8 +190,9 @@ std::string kernel_path(Invocation& invocation, const std::string& name) {
 }  // namespace
 
 int attach(Invocation& invocation) {
-    const Options& options = invocation.options;
     std::string name = take_volume(invocation);
+    Options options = invocation.options;
+    if (!options.sector_size) options.sector_size = block_of(invocation.control(), name);
     VolumeInfo info = invocation.control().info(name);
     if (!info.live)
         throw Refused(ENXIO, "the volume has no live table", "`dmfs load` and `dmfs resume` give it one");

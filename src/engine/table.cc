@@ -25,6 +25,7 @@ Sector Table::room(const Row& row, const Bio& bio) {
 
 Task<Status> Table::io(Bio bio) {
     if (bio.op == Op::flush) return flush(bio);
+    if (bio.count == 0) return Task<Status>::ready(kOk);
     if (bio.end() > size_ || bio.end() < bio.sector) return Task<Status>::ready(Status(EIO));
     size_t index = row_index(bio.sector);
     Row& row = rows_[index];

@@ -77,8 +77,18 @@ class UringExecutor final : public Executor {
         }
         prepare(entry);
         handed_over_.store(true, std::memory_order_release);
-        // EAGAIN and EBUSY pass: the kernel is short of memory or completions wait.
-        while (io_uring_submit(&ring_) < 0) std::this_thread::yield();
+        submit_all();
+    }
+
+    // EAGAIN passes: the kernel is short of memory. EBUSY passes when completions are
+    // taken; the thread that takes them goes on to do so, and submits later.
+    void submit_all() {
+        while (true) {
+            int result = io_uring_submit(&ring_);
+            unsubmitted_ = result == -EBUSY;
+            if (result >= 0 || (unsubmitted_ && std::this_thread::get_id() == thread_.get_id())) return;
+            std::this_thread::yield();
+        }
     }
 
     static void prepare(io_uring_sqe* entry, Operation& operation) {
@@ -128,6 +138,8 @@ class UringExecutor final : public Executor {
                 operation->result = result;
                 operation->waiter.resume();
             }
+            std::lock_guard guard(mutex_);
+            if (unsubmitted_) submit_all();
         }
     }
 
@@ -137,6 +149,7 @@ class UringExecutor final : public Executor {
     // What was written before a push is read behind its completion. The kernel sees to
     // that order; the language, and the thread sanitizer, know only this one.
     std::atomic<bool> handed_over_{false};
+    bool unsubmitted_ = false;  // under the mutex: entries wait for another submit
     std::thread thread_;
 };
 

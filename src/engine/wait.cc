@@ -76,22 +76,22 @@ size_t WaitQueue::wake(size_t most, Status result, const std::function<void()>& 
     std::lock_guard guard(mutex_);
     if (before) before();
     size_t woken = 0;
-    for (; first_ != nullptr && woken < most; woken++) {
-        Waiter* waiter = first_;
-        remove(waiter);
-        waiter->result = result;
-        executor_.post(waiter->coroutine);
-    }
+    for (; first_ != nullptr && woken < most; woken++) wake_first(result);
     return woken;
 }
 
+void WaitQueue::wake_first(Status result) {
+    Waiter* waiter = first_;
+    remove(waiter);
+    waiter->result = result;
+    executor_.post(waiter->coroutine);
+}
+
 size_t WaitQueue::wake_older(int64_t before_ns, Status result) {
-    size_t older = locked([&] {
-        size_t count = 0;
-        for (const Waiter* waiter = first_; waiter != nullptr && waiter->since_ns < before_ns; waiter = waiter->next) count++;
-        return count;
-    });
-    return older == 0 ? 0 : wake(older, result, {});
+    std::lock_guard guard(mutex_);
+    size_t woken = 0;
+    for (; first_ != nullptr && first_->since_ns < before_ns; woken++) wake_first(result);
+    return woken;
 }
 
 size_t WaitQueue::wake_one(const std::function<void()>& before) { return wake(1, kOk, before); }

@@ -99,6 +99,7 @@ class WaitQueue {
 
     void append(Waiter* waiter);
     void remove(Waiter* waiter);
+    void wake_first(Status result);
     size_t wake(size_t most, Status result, const std::function<void()>& before);
 
     Executor& executor_;

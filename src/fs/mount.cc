@@ -123,11 +123,16 @@ void prepare_process(Options& options) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    // Memory the daemon asks for must not be freed by writing to its own volumes.
-    // Needs CAP_SYS_RESOURCE; so does locking more than a little.
-    bool flusher = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0;
-    if (flusher && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
-        log_line(Severity::info, std::string("memory can't be locked: ") + strerror(errno));
+    // Memory the daemon asks for must not be freed by writing to its own volumes, and
+    // what it has must not be swapped to them. Threads inherit both. A user without
+    // rights has neither, nor loop devices that would need it.
+    if (geteuid() == 0) {
+        if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0)
+            log_line(Severity::warning, std::string("can't be an I/O flusher (CAP_SYS_RESOURCE): ") + strerror(errno) +
+                                            "; a loop device over a volume may hang when memory is short");
+        if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+            log_line(Severity::warning, std::string("memory can't be locked: ") + strerror(errno));
+    }
     // Data of volumes is in this memory.
     rlimit no_core{0, 0};
     setrlimit(RLIMIT_CORE, &no_core);

@@ -63,8 +63,10 @@ Outcome Namespace::remove(Volume& volume, bool deferred) {
                 volume.remove_when_closed_ = true;
                 return {};
             }
+            std::string users = users_of(volume);
             return Refused(EBUSY, "'" + volume.name_ + "' is open " + std::to_string(volume.open_count_) +
-                                      (volume.open_count_ == 1 ? " time" : " times"),
+                                      (volume.open_count_ == 1 ? " time" : " times") +
+                                      (users.empty() ? "" : ", by the tables of: " + users),
                            "close its files, detach its loop devices, remove the volumes that stand on it; or remove --deferred");
         }
         keep = volume.shared_from_this();
@@ -166,21 +168,35 @@ void Namespace::close(const std::shared_ptr<Volume>& volume) {
 
 // Whether I/O to `table` can reach `volume`, through tables that are live, loaded, or
 // on their way from the one to the other; under the mutex.
-bool Namespace::stands_on(const Table& table, const Volume& volume) const {
+std::string Namespace::way_to(const Table& table, const Volume& volume) const {
     std::set<const Volume*> seen;
-    return reaches(table, volume, seen);
+    return way_to(table, volume, seen);
 }
 
-bool Namespace::reaches(const Table& table, const Volume& volume, std::set<const Volume*>& seen) {
+std::string Namespace::way_to(const Table& table, const Volume& volume, std::set<const Volume*>& seen) {
     for (const std::shared_ptr<Device>& device : table.devices()) {
         auto* below = dynamic_cast<Volume*>(device.get());
         if (below == nullptr || !seen.insert(below).second) continue;
-        if (below == &volume) return true;
-        if (below->live_ && reaches(*below->live_, volume, seen)) return true;
-        if (below->inactive_ && reaches(*below->inactive_, volume, seen)) return true;
-        if (below->incoming_ && reaches(*below->incoming_, volume, seen)) return true;
+        if (below == &volume) return below->name_;
+        for (const Table* next : {below->live_.get(), below->inactive_.get(), below->incoming_.get()}) {
+            std::string rest = next == nullptr ? "" : way_to(*next, volume, seen);
+            if (!rest.empty()) return below->name_ + " -> " + rest;
+        }
     }
-    return false;
+    return {};
+}
+
+// The volumes whose tables use `volume`; under the mutex.
+std::string Namespace::users_of(const Volume& volume) const {
+    std::string users;
+    for (const auto& [name, other] : names_) {
+        bool uses = false;
+        for (const Table* table : {other->live_.get(), other->inactive_.get(), other->incoming_.get()})
+            if (table != nullptr)
+                for (const std::shared_ptr<Device>& device : table->devices()) uses |= device.get() == &volume;
+        if (uses) users += (users.empty() ? "" : ", ") + name;
+    }
+    return users;
 }
 
 }  // namespace dmfs

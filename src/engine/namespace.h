@@ -64,8 +64,9 @@ class Namespace {
 
     void close(const std::shared_ptr<Volume>& volume);
     void forget(Volume& volume);
-    bool stands_on(const Table& table, const Volume& volume) const;
-    static bool reaches(const Table& table, const Volume& volume, std::set<const Volume*>& seen);
+    std::string way_to(const Table& table, const Volume& volume) const;
+    static std::string way_to(const Table& table, const Volume& volume, std::set<const Volume*>& seen);
+    std::string users_of(const Volume& volume) const;
 
     Executor& executor_;
     NamespaceObserver* observer_ = nullptr;

@@ -207,7 +207,9 @@ Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t st
     Sector size = device->size();
     std::string problem = area_problem(*device, start, length);
     if (problem.empty()) return *device;
-    std::string remedy = size > length ? "a start of at most " + std::to_string(size - length) : "";
+    std::string remedy;
+    if (size >= length) remedy = "a start of at most " + std::to_string(size - length);
+    if (start < size) remedy += (remedy.empty() ? "" : ", or ") + ("at most " + std::to_string(size - start)) + " sectors from here";
     throw refuse(start_index, problem, remedy);
 }
 

@@ -88,8 +88,10 @@ Outcome Volume::announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* s
 // Why `table` can't be this volume's; under the mutex.
 Outcome Volume::unfit(const Table& table) const {
     if (removed_) return Refused(ENXIO, "the volume was removed");
-    if (space_.stands_on(table, *this))
-        return Refused(EINVAL, "the table stands on '" + name_ + "' itself", "a volume can't be its own device");
+    std::string way = space_.way_to(table, *this);
+    if (!way.empty())
+        return Refused(EINVAL, "the table stands on '" + name_ + "' itself: " + name_ + " -> " + way,
+                       "a volume can't be its own device");
     return {};
 }
 

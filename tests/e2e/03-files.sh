@@ -81,8 +81,7 @@ test_stress_side_by_side() {
 	mount_dmfs "$T/mnt"
 	local i ids=()
 	for i in 0 1 2 3 4 5; do
-		new_volume v$i "0 8192 striped 2 $((3 + i)) $T/a.img $((i * 4100)) $T/b.img $((i * 4100))" 2>/dev/null ||
-			echo "0 8192 striped 2 8 $T/a.img $((i * 4100)) $T/b.img $((i * 4100))" >mnt/.control/v$i/table
+		new_volume v$i "0 6720 striped 2 $((3 + i)) $T/a.img $((i * 4100)) $T/b.img $((i * 4100))"
 		stress -t 3 -D -o shadow$i mnt/v$i & ids+=($!)
 	done
 	for i in "${ids[@]}"; do wait "$i"; done

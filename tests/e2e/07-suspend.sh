@@ -58,7 +58,7 @@ test_parked_readers_cached() {
 	local id i
 	for id in "${READERS[@]:0:10}"; do kill -9 "$id"; done
 	for id in "${READERS[@]:0:10}"; do
-		until_true 5 gone "$id" || fail "a waiting reader outlives SIGKILL"
+		until_true 5 gone "$id" || fail "a waiting reader outlives SIGKILL, in $(cat "/proc/$id/wchan"): $(head -n 5 "/proc/$id/stack" | xargs)"
 		wait "$id" 2>/dev/null || true
 	done
 	timeout 5 tee mnt/.control/v/state <<<resume >/dev/null

@@ -29,11 +29,14 @@ void become_devmap_name(CommandLine& line) {
 int run(int argc, char** argv) {
     std::string program = argc > 0 ? argv[0] : "dmfs";
     program = program.substr(program.rfind('/') + 1);
-    if (program == "mount.fuse.dmfs") return mount_helper(argc, argv);
 
     Invocation invocation;
     std::string name;  // what the refusal is about
     try {
+        if (program == "mount.fuse.dmfs") {
+            invocation.command = "mount";
+            return mount_helper(argc, argv);
+        }
         CommandLine line = parse_command_line(argc, argv);
         if (program == "devmap_name") become_devmap_name(line);
         if (line.options.help) line.command = "help";

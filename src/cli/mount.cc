@@ -38,9 +38,10 @@ std::string mounted_path(const std::string& folder) {
     return (stdfs::weakly_canonical(path.parent_path(), error) / path.filename()).string();
 }
 
-bool mounted(const std::string& path) {
+// How many are mounted there, one over the other.
+auto mounted(const std::string& path) {
     std::vector<std::string> mounts = dmfs_mounts();
-    return std::find(mounts.begin(), mounts.end(), path) != mounts.end();
+    return std::count(mounts.begin(), mounts.end(), path);
 }
 
 bool inside(const std::string& path, const std::string& folder) {
@@ -117,7 +118,8 @@ int mount(Invocation& invocation) {
 
 int umount(Invocation& invocation) {
     std::string path = mounted_path(invocation.arguments.front());
-    if (!mounted(path))
+    auto before = mounted(path);
+    if (before == 0)
         throw Refused(EINVAL, path + " is not a dmfs mount", "`findmnt -t fuse.dmfs` lists them");
     bool lazy = invocation.options.lazy;
     if (chdir("/") != 0) throw Refused(errno, "cannot leave this folder");  // which may be in the mount
@@ -132,7 +134,7 @@ int umount(Invocation& invocation) {
                       "a mount is its owner's to unmount, or root's");
     }
     auto deadline = std::chrono::steady_clock::now() + kUnmountPatience;
-    while (mounted(path)) {
+    while (mounted(path) >= before) {
         if (std::chrono::steady_clock::now() > deadline)
             throw Refused(ETIMEDOUT, path + " is still mounted", "another dmfs may be mounted below it");
         std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -82,34 +82,20 @@ Outcome DeviceMapper::set_uuid(Volume& volume, const std::string& uuid) {
     return volumes_.set_uuid(volume, uuid);
 }
 
+TableSource DeviceMapper::source_for(Volume& volume, const std::string& folder) {
+    return TableSource{.executor = volumes_.executor(),
+                       .registry = target_registry(),
+                       .devices = devices_,
+                       .folder = folder,
+                       .writable = !volume.load_readonly(),
+                       .raise_event = [v = &volume] { v->raise_event(); }};
+}
+
 std::shared_ptr<Table> DeviceMapper::build(Volume& volume, const std::string& text, const std::string& folder,
-                                           const std::string& file, size_t first_line) {
-    TableSource source{volumes_.executor(), target_registry(), devices_, folder,    !volume.load_readonly(),
-                       [v = &volume] { v->raise_event(); },              file, first_line};
+                                           bool partial) {
+    TableSource source = source_for(volume, folder);
+    source.partial = partial;
     return Table::build(text, source);
-}
-
-Outcome DeviceMapper::load(Volume& volume, const std::string& text, const std::string& folder) {
-    try {
-        return volume.load(build(volume, text, folder));
-    } catch (const Refused& refused) {
-        return refused;
-    }
-}
-
-Task<Outcome> DeviceMapper::replace(std::shared_ptr<Volume> volume, std::string text, std::string folder,
-                                    Cancel* cancel) {
-    std::shared_ptr<Table> table;
-    Outcome outcome;
-    try {
-        table = build(*volume, text, folder);
-    } catch (const Refused& refused) {
-        outcome = refused;
-    }
-    if (outcome) co_return outcome;
-    Task<Outcome> replacing = volume->replace(std::move(table), cancel);
-    outcome = co_await replacing;
-    co_return outcome;
 }
 
 Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::string text, Cancel* cancel) {
@@ -194,8 +180,16 @@ Task<Outcome> DeviceMapper::create_concise(std::string text, std::string folder,
         }
         if (outcome || wanted[i].table.empty()) continue;
         volume->set_load_readonly(wanted[i].readonly);
-        Task<Outcome> loading = replace(volume, wanted[i].table, folder, cancel);
-        outcome = co_await loading;
+        std::shared_ptr<Table> table;
+        try {
+            table = build(*volume, wanted[i].table, folder);
+        } catch (const Refused& refused) {
+            outcome = refused;
+        }
+        if (!outcome) {
+            Task<Outcome> replacing = volume->replace(std::move(table), cancel);
+            outcome = co_await replacing;
+        }
         if (outcome) static_cast<void>(volumes_.remove(*volume, false));
     }
     co_return outcome;
@@ -211,7 +205,10 @@ void DeviceMapper::create_configured(const Config& config, const std::string& fi
         }
         volume->set_load_readonly(wanted.readonly);
         if (!wanted.table.empty()) {
-            std::shared_ptr<Table> table = build(*volume, wanted.table, folder, file, wanted.table_line);
+            TableSource source = source_for(*volume, folder);
+            source.file = file;
+            source.first_line = wanted.table_line;
+            std::shared_ptr<Table> table = Table::build(wanted.table, source);
             Outcome outcome = run_now(volumes_.executor(), volume->replace(std::move(table), nullptr));
             if (outcome) throw outcome->at(Place{file, wanted.line, {}, 0, 0});
         }

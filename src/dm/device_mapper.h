@@ -32,8 +32,10 @@ class DeviceMapper {
     Outcome rename(Volume& volume, const std::string& name);
     Outcome set_uuid(Volume& volume, const std::string& uuid);
 
-    Outcome load(Volume& volume, const std::string& text, const std::string& folder);
-    Task<Outcome> replace(std::shared_ptr<Volume> volume, std::string text, std::string folder, Cancel* cancel);
+    // A table for `volume`, checked in full, its devices opened. `partial`: see
+    // TableSource. Throws Refused.
+    std::shared_ptr<Table> build(Volume& volume, const std::string& text, const std::string& folder,
+                                 bool partial = false);
     // The words of the `state` file (dmfs-control(7)).
     Task<Outcome> set_state(std::shared_ptr<Volume> volume, std::string words, Cancel* cancel);
     // "SECTOR WORDS...", to the core if the first word begins with @.
@@ -44,8 +46,7 @@ class DeviceMapper {
     void create_configured(const Config& config, const std::string& file, const std::string& folder);
 
   private:
-    std::shared_ptr<Table> build(Volume& volume, const std::string& text, const std::string& folder,
-                                 const std::string& file = "table", size_t first_line = 1);
+    TableSource source_for(Volume& volume, const std::string& folder);
 
     Namespace volumes_;
     DeviceWords devices_;

@@ -1,15 +1,19 @@
 #include "dm/device_words.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <climits>
 #include <cstring>
 #include <deque>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "base/mounts.h"
 #include "dm/names.h"
 
 namespace dmfs {
@@ -37,23 +41,23 @@ std::deque<std::string> components(const std::string& path) {
 
 // The device number of the mount at `mountpoint`, without asking the mount itself.
 std::optional<uint64_t> number_of_mount(const std::string& mountpoint) {
-    std::ifstream mounts("/proc/self/mountinfo");
     std::optional<uint64_t> number;
-    for (std::string line; std::getline(mounts, line);) {
-        std::istringstream words(line);
-        std::string id, parent, device, root, where;
-        words >> id >> parent >> device >> root >> where;
-        unsigned major = 0, minor = 0;
-        if (where == mountpoint && sscanf(device.c_str(), "%u:%u", &major, &minor) == 2)
-            number = makedev(major, minor);  // the last one covers the others
-    }
+    for (const MountEntry& entry : mount_entries())
+        if (entry.where == mountpoint) number = entry.device;  // the last one covers the others
     return number;
 }
 
 }  // namespace
 
 DeviceWords::DeviceWords(Namespace& volumes, std::string mountpoint, Options options)
-    : volumes_(volumes), mountpoint_(std::move(mountpoint)), options_(options) {}
+    : volumes_(volumes),
+      mountpoint_(std::move(mountpoint)),
+      options_(options),
+      mounts_fd_(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)) {}
+
+DeviceWords::~DeviceWords() {
+    if (mounts_fd_ >= 0) ::close(mounts_fd_);
+}
 
 std::shared_ptr<Device> DeviceWords::open_device(const std::string& word, bool writable, const std::string& folder) {
     if (word.empty()) throw Refused(ENOENT, "an empty word names no device");
@@ -117,8 +121,8 @@ std::shared_ptr<Device> DeviceWords::open_ram(const std::string& word) {
 std::shared_ptr<Device> DeviceWords::open_path(const std::string& path, bool writable) {
     struct stat found;
     auto key_of = [&] {
-        return S_ISBLK(found.st_mode) ? Key{found.st_rdev, 0, writable, "block"}
-                                      : Key{found.st_dev, found.st_ino, writable, ""};
+        return S_ISBLK(found.st_mode) ? Key{found.st_rdev, 0, writable, path}
+                                      : Key{found.st_dev, found.st_ino, writable, path};
     };
     auto existing = [&]() -> std::shared_ptr<FileDevice> {
         auto entry = open_.find(key_of());
@@ -144,6 +148,7 @@ DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
     std::deque<std::string> rest = components(path);
     std::string walked;
     int links = 0;
+    const std::map<std::string, std::string> own = own_places();
     while (!rest.empty()) {
         std::string part = rest.front();
         rest.pop_front();
@@ -152,13 +157,16 @@ DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
             continue;
         }
         std::string next = walked + "/" + part;
-        if (!mountpoint_.empty() && next == mountpoint_ && (rest.empty() || rest.front() != "..")) {
-            if (rest.size() != 1 || rest.front() == ".control")
+        auto inside = own.find(next);
+        if (inside != own.end() && (rest.empty() || rest.front() != "..")) {
+            std::deque<std::string> parts = components(inside->second);
+            parts.insert(parts.end(), rest.begin(), rest.end());
+            if (parts.size() != 1 || parts.front() == ".control")
                 throw Refused(EINVAL, path + " leads into this mount", "a volume's name, or " + mountpoint_ + "/NAME");
-            return {{}, rest.front()};
+            return {{}, parts.front()};
         }
         char target[PATH_MAX];
-        ssize_t length = next == mountpoint_ ? -1 : ::readlink(next.c_str(), target, sizeof target - 1);
+        ssize_t length = inside != own.end() ? -1 : ::readlink(next.c_str(), target, sizeof target - 1);
         if (length < 0) {
             walked = next;
             continue;
@@ -170,6 +178,22 @@ DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
         if (target[0] == '/') walked.clear();
     }
     return {walked.empty() ? "/" : walked, {}};
+}
+
+std::map<std::string, std::string> DeviceWords::own_places() const {
+    std::map<std::string, std::string> places;
+    if (mountpoint_.empty()) return places;
+    std::lock_guard guard(mounts_mutex_);
+    // The kernel says by poll(2) whether anything was mounted since the last look.
+    pollfd changed{mounts_fd_, POLLPRI, 0};
+    if (!mounts_known_ || mounts_fd_ < 0 || ::poll(&changed, 1, 0) != 0) {
+        places_ = {{mountpoint_, "/"}};
+        std::optional<uint64_t> number = number_of_mount(mountpoint_);
+        for (const MountEntry& entry : mount_entries())
+            if (number && entry.device == *number) places_[entry.where] = entry.root;
+        mounts_known_ = number.has_value();
+    }
+    return places_;
 }
 
 void DeviceWords::refuse_own(const FileDevice& device, uint64_t filesystem) const {

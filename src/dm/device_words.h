@@ -29,6 +29,9 @@ class DeviceWords final : public DeviceSource {
 
     // mountpoint: absolute and resolved; empty where nothing is mounted.
     DeviceWords(Namespace& volumes, std::string mountpoint, Options options);
+    DeviceWords(const DeviceWords&) = delete;
+    DeviceWords& operator=(const DeviceWords&) = delete;
+    ~DeviceWords() override;
 
     std::shared_ptr<Device> open_device(const std::string& word, bool writable,
                                         const std::string& folder) override;
@@ -39,7 +42,7 @@ class DeviceWords final : public DeviceSource {
         std::string path;
         std::string volume;
     };
-    // Device, inode and mode of a file; device 0 and the word of a ram: device.
+    // Device, inode, mode and path of a file; device 0 and the word of a ram: device.
     using Key = std::tuple<uint64_t, uint64_t, bool, std::string>;
 
     std::shared_ptr<Device> open_volume(const std::string& name);
@@ -51,10 +54,18 @@ class DeviceWords final : public DeviceSource {
     std::string own_volume_below(uint64_t device_number, int depth) const;
 
     Namespace& volumes_;
+    // Where the own mount shows besides, by bind mounts, with what of it.
+    std::map<std::string, std::string> own_places() const;
+
     const std::string mountpoint_;
     const Options options_;
     std::mutex mutex_;
     std::map<Key, std::weak_ptr<FileDevice>> open_;
+
+    const int mounts_fd_;
+    mutable std::mutex mounts_mutex_;
+    mutable bool mounts_known_ = false;
+    mutable std::map<std::string, std::string> places_;
 };
 
 }  // namespace dmfs

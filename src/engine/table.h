@@ -27,12 +27,14 @@ struct TableSource {
     std::function<void()> raise_event;   // see TargetSetup::raise_event
     std::string file = "table";          // what refusals call the text
     size_t first_line = 1;
+    bool partial = false;                // the text may go on: no rows yet are no table yet
 };
 
 class Table {
   public:
     // Rows "START LENGTH TARGET WORDS...", one a line; empty lines and what follows
-    // a # are passed over, as dmsetup does. Throws Refused with the place.
+    // a # are passed over, as dmsetup does. Throws Refused with the place. Of a
+    // partial text without rows: nullptr.
     static std::shared_ptr<Table> build(std::string_view text, const TableSource& source);
 
     Task<Status> io(Bio bio);  // within the table

@@ -56,6 +56,7 @@ class TableBuilder {
             rest.remove_prefix(std::min(end + 1, rest.size()));
         }
         place_.line = 0;
+        if (table_->rows_.empty() && source.partial) return nullptr;
         if (table_->rows_.empty())
             throw Refused(EINVAL, "the table has no rows", "a row is START LENGTH TARGET ARGUMENTS, such as `0 2048 zero`");
         table_->settle_limits();
@@ -216,7 +217,8 @@ Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t st
 std::string area_problem(Device& device, Sector start, Sector length) {
     Sector size = device.size();
     std::string area = "[" + std::to_string(start) + ", " + std::to_string(start + length) + ")";
-    if (size != 0 && (start >= size || length > size - start))
+    bool may_grow = size == 0 && device.number();  // the kernel's rule; a file has none
+    if (!may_grow && (start >= size || length > size - start))
         return device.name() + " ends at sector " + std::to_string(size) + ", before the end of " + area;
     Sector block = device.limits().logical_block / kSectorBytes;
     if (start % block != 0 || length % block != 0)

@@ -105,7 +105,7 @@ class TargetSetup {
     Sector sector(size_t index, std::string_view what) const;
     // Opens a device for this table; it lives as long as the table. Checks that
     // the area [start, start + length) lies on it, as the kernel's
-    // device_area_is_invalid; a device of no size is not checked.
+    // device_area_is_invalid; a volume or a block device of no size is not checked.
     Device& device(size_t index, Sector start, Sector length, size_t start_index);
 
     // A refusal that points at a word.

@@ -43,7 +43,8 @@ Task<Status> Volume::io_when_open(Bio bio) {
 Status Volume::refusal(const Table* table, const Bio& bio) {
     if (table == nullptr) return Status(EIO);
     bool changes = bio.op != Op::read && bio.op != Op::flush;
-    return changes && !table->writable() ? Status(EPERM) : kOk;
+    if (changes && !table->writable()) return Status(EPERM);
+    return (bio.sector | bio.count) % sectors_in(table->limits().logical_block) == 0 ? kOk : Status(ERESTART);
 }
 
 Task<Status> Volume::inside(Task<Status> task, Bio bio) {

@@ -46,7 +46,8 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     ~Volume() override;
 
     // Device. While suspended, io() waits; EINTR when cancelled meanwhile. Without
-    // a live table: EIO. To change a read-only volume: EPERM.
+    // a live table: EIO. To change a read-only volume: EPERM. Not aligned to the
+    // logical block of the table it met: ERESTART (a swap may have changed it).
     Task<Status> io(Bio bio) override;
     Sector size() const override { return size_.load(std::memory_order_acquire); }
     Limits limits() const override;

@@ -9,12 +9,14 @@ namespace {
 // Shells and tools write a larger text in pieces of their buffers' size.
 constexpr size_t kBufferSize = 4096;
 constexpr size_t kMostText = 256 << 20;
+// A text that comes in very many pieces is not checked anew with each.
+constexpr size_t kCheckedText = 64 << 10;
 
-bool grows(Kind kind) { return kind == Kind::table || kind == Kind::inactive || kind == Kind::create; }
+bool is_table(Kind kind) { return kind == Kind::table || kind == Kind::inactive; }
 
 // What `error` calls a request on this file.
 std::string request_name(Kind kind, const std::string& text) {
-    if (kind == Kind::table || kind == Kind::inactive) return "table";
+    if (is_table(kind)) return "table";
     if (kind == Kind::create) return "volumes";
     if (kind == Kind::state) {
         std::vector<Word> words = split_words(text.substr(0, text.find('\n')));
@@ -67,19 +69,46 @@ Task<Status> Controls::write(ControlFile* file, std::string text, uint64_t offse
     if (!status) co_return status;
     Lock::Guard guard(file->writing);
     file->folder = std::move(folder);
-    if (grows(file->node.kind)) {
-        if (offset == 0 && !file->held) file->written.clear();
+    Kind kind = file->node.kind;
+    if (is_table(kind) || kind == Kind::create) {
+        if (offset == 0 && !file->held) {
+            file->written.clear();
+            file->spoiled = kOk;
+        }
+        if (!file->spoiled) co_return file->spoiled;
+        if (file->written.size() + text.size() > kMostText) co_return Status(EFBIG);
         file->written += text;
-        if (file->written.size() > kMostText) co_return Status(EFBIG);
-        file->held = text.back() != '\n' || text.size() % kBufferSize == 0;
-        if (file->held) co_return kOk;
-        text = file->written;
-        if (file->node.kind == Kind::create) file->written.clear();  // these volumes are made
+        file->held = true;
+        file->checked.reset();
     }
-    std::string name = request_name(file->node.kind, text);
+    if (is_table(kind)) co_return note(file->node.id, check_table(*file), "table");
+    if (kind == Kind::create) {
+        bool goes_on = text.back() != '\n' || text.ends_with(",\n") || text.size() % kBufferSize == 0;
+        if (goes_on) co_return kOk;
+        text = std::exchange(file->written, {});
+        file->held = false;
+    }
+    std::string name = request_name(kind, text);
     Task<Outcome> applying = apply(file, std::move(text), cancel);
     Outcome outcome = co_await applying;
     co_return note(file->node.id, outcome, name);
+}
+
+// Whether the whole lines so far can be a table, or its beginning. (bash drops what
+// close(2) answers: a refusal is worth most now.)
+Outcome Controls::check_table(ControlFile& file) {
+    size_t whole = file.written.rfind('\n') + 1;  // 0 if there is none
+    if (whole == 0 || file.written.size() > kCheckedText) return {};
+    try {
+        std::shared_ptr<Table> table = dm_.build(*file.volume, file.written.substr(0, whole), file.folder, true);
+        if (whole == file.written.size()) file.checked = std::move(table);
+        return {};
+    } catch (const Refused& refused) {
+        file.written.clear();
+        file.held = false;
+        file.spoiled = Status(refused.error());
+        return refused;
+    }
 }
 
 Task<Status> Controls::finish(ControlFile* file, Cancel* cancel) {
@@ -89,20 +118,29 @@ Task<Status> Controls::finish(ControlFile* file, Cancel* cancel) {
     Lock::Guard guard(file->writing);
     if (!file->held) co_return kOk;
     file->held = false;
-    Task<Outcome> applying = apply(file, file->written, cancel);
+    Task<Outcome> applying =
+        is_table(file->node.kind) ? apply_table(file, cancel) : apply(file, std::exchange(file->written, {}), cancel);
     Outcome outcome = co_await applying;
     co_return note(file->node.id, outcome, request_name(file->node.kind, {}));
 }
 
+Task<Outcome> Controls::apply_table(ControlFile* file, Cancel* cancel) {
+    std::shared_ptr<Table> table = std::move(file->checked);
+    Outcome outcome;
+    try {
+        if (!table) table = dm_.build(*file->volume, file->written, file->folder);
+    } catch (const Refused& refused) {
+        outcome = refused;
+    }
+    if (outcome) co_return outcome;
+    if (file->node.kind == Kind::inactive) co_return file->volume->load(std::move(table));
+    Task<Outcome> replacing = file->volume->replace(std::move(table), cancel);
+    outcome = co_await replacing;
+    co_return outcome;
+}
+
 Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cancel) {
-    Task<Outcome> task = Task<Outcome>::ready({});
     switch (file->node.kind) {
-        case Kind::table: {
-            Task<Outcome> replacing = dm_.replace(file->volume, std::move(text), file->folder, cancel);
-            Outcome outcome = co_await replacing;
-            co_return outcome;
-        }
-        case Kind::inactive: co_return dm_.load(*file->volume, text, file->folder);
         case Kind::state: {
             Task<Outcome> setting = dm_.set_state(file->volume, std::move(text), cancel);
             Outcome outcome = co_await setting;

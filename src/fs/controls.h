@@ -20,8 +20,10 @@ struct ControlFile {
     Node node;
     std::shared_ptr<Volume> volume;  // or nullptr: of the mount itself
     Lock writing;                    // one write at a time; guards what follows
-    std::string written;             // text that may still grow
+    std::string written;             // text that may still grow ...
     bool held = false;               // ... and has not been applied yet
+    Status spoiled;                  // why a part of it was refused
+    std::shared_ptr<Table> checked;  // what it makes, if all of it is checked
     std::string folder;              // of the process that wrote last
 
     std::mutex mutex;                // guards what follows
@@ -39,9 +41,9 @@ class Controls {
     // What the file says now.
     std::string text(Node node, Volume* volume);
 
-    // A write of `text` at `offset`: applied at once where it is whole. A table (and
-    // `create`) is whole when it ends in a newline and did not fill the writer's
-    // buffer; else it is held until more of it comes, or the file is closed.
+    // A write of `text` at `offset`. A table is checked now and applied at close: a
+    // shell writes each line by itself, and half a table shall not go live. `create`
+    // makes the volumes of whole lines; the other files do what they are told.
     Task<Status> write(ControlFile* file, std::string text, uint64_t offset, std::string folder, Cancel* cancel);
     // At close: applies what is held.
     Task<Status> finish(ControlFile* file, Cancel* cancel);
@@ -53,6 +55,8 @@ class Controls {
     void forget(uint64_t id);
 
   private:
+    Outcome check_table(ControlFile& file);
+    Task<Outcome> apply_table(ControlFile* file, Cancel* cancel);
     Task<Outcome> apply(ControlFile* file, std::string text, Cancel* cancel);
 
     DeviceMapper& dm_;

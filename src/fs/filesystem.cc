@@ -194,12 +194,12 @@ Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, 
         co_return kOk;
     }
     size = std::min<uint64_t>(size, end - offset);
-    uint64_t from = file.aligned_from(offset);
-    Memory memory(file.aligned_to(offset + size) - from);
-    Task<Status> reading = file.read(&memory, offset, size, &request);
+    std::optional<Memory> memory;
+    size_t begin = 0;
+    Task<Status> reading = file.read(&memory, &begin, offset, size, &request);
     Status status = co_await reading;
     if (status)
-        request.reply_data(memory.data() + (offset - from), size);
+        request.reply_data(memory->data() + begin, size);
     else
         request.reply(status);
     co_return status;

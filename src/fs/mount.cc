@@ -146,15 +146,20 @@ void prepare_process(Options& options) {
             }
 }
 
+[[noreturn]] void throw_unmountable(const std::string& folder, int error) {
+    if (error == ENOTCONN)
+        throw Refused(error, folder + " is a mount whose process is gone", "`dmfs umount " + folder + "` takes it away");
+    throw Refused(error, "can't mount on " + folder, error == ENOENT ? "`mkdir " + folder + "` makes the folder" : "");
+}
+
 std::string absolute_folder(const std::string& folder) {
     char resolved[PATH_MAX];
     if (realpath(folder.c_str(), resolved) == nullptr) {
-        int error = errno;
-        if (error == ENOTCONN) throw Refused(error, folder + " is a mount whose process is gone", "`dmfs umount " + folder + "` takes it away");
-        throw Refused(error, "can't mount on " + folder, error == ENOENT ? "`mkdir " + folder + "` makes the folder" : "");
+        throw_unmountable(folder, errno);
     }
     struct stat found;
-    if (::stat(resolved, &found) == 0 && !S_ISDIR(found.st_mode)) throw Refused(ENOTDIR, "can't mount on " + folder, "a folder");
+    if (::stat(resolved, &found) != 0) throw_unmountable(folder, errno);
+    if (!S_ISDIR(found.st_mode)) throw Refused(ENOTDIR, "can't mount on " + folder, "a folder");
     return resolved;
 }
 

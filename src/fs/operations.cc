@@ -16,7 +16,8 @@ namespace dmfs::fs {
 
 namespace {
 
-constexpr unsigned kMaxBackground = 128;
+// Of all volumes together: those that wait at a suspended one must leave room for others.
+constexpr unsigned kMaxBackground = 65535;
 constexpr unsigned kCongestion = kMaxBackground / 4 * 3;
 constexpr unsigned kMaxReadahead = 1 << 20;
 constexpr size_t kNameMost = 127;
@@ -39,8 +40,6 @@ void reply_open(fuse_req_t request, uint64_t handle, uint32_t flags) {
     out.open_flags = flags;
     fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
 }
-
-bool writes(const fuse_file_info* file) { return (file->flags & O_ACCMODE) != O_RDONLY; }
 
 }  // namespace
 
@@ -167,6 +166,14 @@ struct Operations {
         reply_noted(request, Refused(EPERM, "files can't be made here", std::string("mkdir .control/") + name + " makes a volume"), "create");
     }
 
+    static void symlink(fuse_req_t request, const char*, fuse_ino_t parent, const char* name) {
+        mknod(request, parent, name, 0, 0);
+    }
+
+    static void link(fuse_req_t request, fuse_ino_t, fuse_ino_t parent, const char* name) {
+        mknod(request, parent, name, 0, 0);
+    }
+
     static void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
                        unsigned flags) {
         std::shared_ptr<Volume> volume = self(request).dm_.volumes().by_name(name);
@@ -220,8 +227,10 @@ struct Operations {
             fs.open_volumes_.insert(open.release());
         }
         // NOFLUSH: a close has nothing to wait for; fsync is what makes durable.
+        // KEEP_CACHE: else an open waits for pages that a suspended volume is reading;
+        // a swap of tables drops the cache.
         uint32_t flags = FOPEN_NOFLUSH;
-        if (!fs.options_.page_cache) flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+        flags |= fs.options_.page_cache ? FOPEN_KEEP_CACHE : FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
         reply_open(request, handle, flags);
     }
 
@@ -277,7 +286,8 @@ struct Operations {
 
     static void flush(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file) {
         FileSystem& fs = self(request);
-        if (Node::of(ino).is_volume() || !writes(file)) fuse_reply_err(request, 0);
+        // libfuse does not say here how the file was opened.
+        if (Node::of(ino).is_volume()) fuse_reply_err(request, 0);
         else fs.spawn(fs.close_control(request, open_of<ControlFile>(file)));
     }
 
@@ -345,6 +355,8 @@ fuse_lowlevel_ops FileSystem::operations(bool poll) {
     ops.rmdir = Operations::rmdir;
     ops.unlink = Operations::unlink;
     ops.mknod = Operations::mknod;
+    ops.symlink = Operations::symlink;
+    ops.link = Operations::link;
     ops.rename = Operations::rename;
     ops.open = Operations::open;
     ops.release = Operations::release;

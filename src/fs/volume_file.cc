@@ -24,8 +24,24 @@ Bio data_bio(Op op, Memory* memory, uint64_t from, uint64_t to, Cancel* cancel) 
 VolumeFile::VolumeFile(std::shared_ptr<Volume> volume)
     : volume_(std::move(volume)), writes_(volume_->executor()) {}
 
-Task<Status> VolumeFile::read(Memory* memory, uint64_t offset, uint64_t length, Cancel* cancel) {
-    return volume_->io(data_bio(Op::read, memory, aligned_from(offset), aligned_to(offset + length), cancel));
+// Whether a request that the volume called misaligned was aligned when it set out.
+bool VolumeFile::begin_anew(Status* status, uint64_t block) const {
+    if (status->error() != ERESTART) return false;
+    if (volume_->logical_block() != block) return true;
+    *status = Status(EIO);  // a volume further below has larger blocks now
+    return false;
+}
+
+Task<Status> VolumeFile::read(std::optional<Memory>* memory, size_t* begin, uint64_t offset, uint64_t length,
+                              Cancel* cancel) {
+    while (true) {
+        Blocks blocks = blocks_around(offset, length);
+        memory->emplace(blocks.to - blocks.from);
+        *begin = offset - blocks.from;
+        Task<Status> reading = volume_->io(data_bio(Op::read, &**memory, blocks.from, blocks.to, cancel));
+        Status status = co_await reading;
+        if (!begin_anew(&status, blocks.size)) co_return status;
+    }
 }
 
 Task<Status> VolumeFile::flush(Cancel* cancel) {
@@ -36,73 +52,82 @@ Task<Status> VolumeFile::flush(Cancel* cancel) {
 }
 
 Task<Status> VolumeFile::write(Memory* data, uint64_t offset, uint64_t length, bool fua, Cancel* cancel) {
-    uint64_t from = aligned_from(offset), to = aligned_to(offset + length);
-    if (from != offset || to != offset + length) return write_unaligned(data, offset, length, fua, cancel);
-    Bio bio = data_bio(Op::write, data, from, to, cancel);
+    while (true) {
+        Blocks blocks = blocks_around(offset, length);
+        Task<Status> locking = writes_.acquire(blocks.from, blocks.to, cancel);
+        Status status = co_await locking;
+        if (!status) co_return status;
+        Task<Status> writing = write_locked(data, offset, length, blocks, fua, cancel);
+        status = co_await writing;
+        writes_.release(blocks.from, blocks.to);
+        if (!begin_anew(&status, blocks.size)) co_return status;
+    }
+}
+
+Task<Status> VolumeFile::write_locked(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua,
+                                      Cancel* cancel) {
+    if (blocks.from != offset || blocks.to != offset + length)
+        return write_unaligned(data, offset, length, blocks, fua, cancel);
+    Bio bio = data_bio(Op::write, data, blocks.from, blocks.to, cancel);
     bio.fua = fua;
-    return write_locked(bio, from, to);
+    return volume_->io(bio);
 }
 
-Task<Status> VolumeFile::write_locked(Bio bio, uint64_t from, uint64_t to) {
-    Task<Status> locking = writes_.acquire(from, to, bio.cancel);
-    Status status = co_await locking;
-    if (!status) co_return status;
-    Task<Status> writing = volume_->io(bio);
-    status = co_await writing;
-    writes_.release(from, to);
-    co_return status;
-}
-
-Task<Status> VolumeFile::write_unaligned(Memory* data, uint64_t offset, uint64_t length, bool fua, Cancel* cancel) {
-    uint64_t from = aligned_from(offset), to = aligned_to(offset + length), step = block();
-    Task<Status> locking = writes_.acquire(from, to, cancel);
-    Status status = co_await locking;
-    if (!status) co_return status;
-    Memory whole(to - from);
+Task<Status> VolumeFile::write_unaligned(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua,
+                                         Cancel* cancel) {
+    Memory whole(blocks.to - blocks.from);
+    Status status;
     // The blocks that are only partly overwritten: the first, the last, or both in one.
-    if (from != offset) {
-        Task<Status> reading = volume_->io(data_bio(Op::read, &whole, from, from + step, cancel));
+    bool cuts_first = blocks.from != offset, cuts_last = blocks.to != offset + length;
+    if (cuts_first) {
+        Task<Status> reading = volume_->io(data_bio(Op::read, &whole, blocks.from, blocks.from + blocks.size, cancel));
         status = co_await reading;
     }
-    if (status && to != offset + length && (from == offset || to - from > step)) {
-        Bio last = data_bio(Op::read, &whole, to - step, to, cancel);
-        last.offset = to - step - from;
+    if (status && cuts_last && !(cuts_first && blocks.to - blocks.from == blocks.size)) {
+        Bio last = data_bio(Op::read, &whole, blocks.to - blocks.size, blocks.to, cancel);
+        last.offset = blocks.to - blocks.size - blocks.from;
         Task<Status> reading = volume_->io(last);
         status = co_await reading;
     }
-    if (status) {
-        memcpy(whole.data() + (offset - from), data->data(), length);
-        Bio bio = data_bio(Op::write, &whole, from, to, cancel);
-        bio.fua = fua;
-        Task<Status> writing = volume_->io(bio);
-        status = co_await writing;
-    }
-    writes_.release(from, to);
+    if (!status) co_return status;
+    memcpy(whole.data() + (offset - blocks.from), data->data(), length);
+    Bio bio = data_bio(Op::write, &whole, blocks.from, blocks.to, cancel);
+    bio.fua = fua;
+    Task<Status> writing = volume_->io(bio);
+    status = co_await writing;
     co_return status;
 }
 
 Task<Status> VolumeFile::clear(Op op, uint64_t offset, uint64_t length, Cancel* cancel) {
-    uint64_t from = aligned_to(offset), to = aligned_from(offset + length);
-    Status status;
-    if (from < to) {
-        Task<Status> locking = writes_.acquire(from, to, cancel);
-        status = co_await locking;
-        if (!status) co_return status;
-        Bio bio = data_bio(op, nullptr, from, to, cancel);
-        Task<Status> clearing = volume_->io(bio);
-        status = co_await clearing;
-        writes_.release(from, to);
+    while (true) {
+        uint64_t block = volume_->logical_block(), end = offset + length;
+        uint64_t from = (offset + block - 1) / block * block, to = end / block * block;
+        Status status;
+        if (from < to) {
+            Task<Status> clearing = clear_blocks(op, from, to, cancel);
+            status = co_await clearing;
+        }
+        if (begin_anew(&status, block)) continue;
+        // The ends, which may lie in one block or in two.
+        std::pair<uint64_t, uint64_t> ends[2] = {{offset, std::min(from, end)}, {std::max(to, from), end}};
+        for (auto [begin, until] : ends) {
+            if (begin >= until || !status) continue;
+            Memory zeros(until - begin);
+            memset(zeros.data(), 0, until - begin);
+            Task<Status> writing = write(&zeros, begin, until - begin, false, cancel);
+            status = co_await writing;
+        }
+        co_return status;
     }
-    // The ends, which may lie in one block or in two.
-    uint64_t ends[2][2] = {{offset, std::min(from, offset + length)}, {std::max(to, offset), offset + length}};
-    if (from > to) ends[1][0] = ends[1][1];
-    for (auto [begin, end] : ends) {
-        if (begin >= end || !status) continue;
-        Memory zeros(end - begin);
-        memset(zeros.data(), 0, end - begin);
-        Task<Status> writing = write(&zeros, begin, end - begin, false, cancel);
-        status = co_await writing;
-    }
+}
+
+Task<Status> VolumeFile::clear_blocks(Op op, uint64_t from, uint64_t to, Cancel* cancel) {
+    Task<Status> locking = writes_.acquire(from, to, cancel);
+    Status status = co_await locking;
+    if (!status) co_return status;
+    Task<Status> clearing = volume_->io(data_bio(op, nullptr, from, to, cancel));
+    status = co_await clearing;
+    writes_.release(from, to);
     co_return status;
 }
 

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "engine/locks.h"
 #include "engine/volume.h"
@@ -27,19 +28,16 @@ class VolumeFile {
     Volume& volume() { return *volume_; }
     uint64_t bytes() const { return bytes_of(volume_->size()); }
 
-    // All positions and lengths are bytes, within bytes(). EINTR: cancelled.
+    // All positions and lengths are bytes, within bytes(). EINTR: cancelled. Each
+    // begins anew where a swap of tables, while it waited, changed the block.
 
-    // What is to be read, from where to where; data then stands in memory from
-    // offset - aligned_from(offset) on.
-    Task<Status> read(Memory* memory, uint64_t offset, uint64_t length, Cancel* cancel);
+    // Afterwards the data stands in *memory, from *begin on.
+    Task<Status> read(std::optional<Memory>* memory, size_t* begin, uint64_t offset, uint64_t length, Cancel* cancel);
     Task<Status> write(Memory* data, uint64_t offset, uint64_t length, bool fua, Cancel* cancel);
     Task<Status> flush(Cancel* cancel);
     // Op::discard or Op::write_zeroes: the range reads as zeros where the volume's
     // targets do so; blocks cut by its ends are zeroed by writing.
     Task<Status> clear(Op op, uint64_t offset, uint64_t length, Cancel* cancel);
-
-    uint64_t aligned_from(uint64_t offset) const { return offset / block() * block(); }
-    uint64_t aligned_to(uint64_t offset) const { return (offset + block() - 1) / block() * block(); }
 
     // SEEK_DATA and SEEK_HOLE: the first byte from `offset` on that is (in) data, or
     // a hole; -ENXIO where there is none.
@@ -48,9 +46,20 @@ class VolumeFile {
     uint64_t blocks();
 
   private:
-    uint64_t block() const { return volume_->logical_block(); }
-    Task<Status> write_unaligned(Memory* data, uint64_t offset, uint64_t length, bool fua, Cancel* cancel);
-    Task<Status> write_locked(Bio bio, uint64_t from, uint64_t to);
+    // The range of whole blocks around a range of bytes.
+    struct Blocks {
+        uint64_t size, from, to;
+        Blocks(uint64_t block, uint64_t offset, uint64_t length)
+            : size(block), from(offset / block * block), to((offset + length + block - 1) / block * block) {}
+    };
+
+    Blocks blocks_around(uint64_t offset, uint64_t length) const {
+        return {volume_->logical_block(), offset, length};
+    }
+    bool begin_anew(Status* status, uint64_t block) const;
+    Task<Status> write_locked(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua, Cancel* cancel);
+    Task<Status> write_unaligned(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua, Cancel* cancel);
+    Task<Status> clear_blocks(Op op, uint64_t from, uint64_t to, Cancel* cancel);
 
     std::shared_ptr<Volume> volume_;
     RangeLock writes_;  // bytes

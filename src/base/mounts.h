@@ -1,0 +1,22 @@
+// What is mounted, as this process sees it (/proc/self/mountinfo).
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace dmfs {
+
+struct MountEntry {
+    uint64_t device = 0;  // as st_dev of what lies in it
+    std::string root;     // what of that filesystem is mounted: "/", or for a bind mount a path in it
+    std::string where;
+    std::string type;     // "ext4", "fuse.dmfs"
+};
+
+// In the order in which they were mounted: a later entry hides an earlier one at
+// the same place.
+std::vector<MountEntry> mount_entries();
+
+}  // namespace dmfs

@@ -35,6 +35,7 @@ int run(int argc, char** argv) {
     try {
         if (program == "mount.fuse.dmfs") {
             invocation.command = "mount";
+            if (argc > 2) name = argv[2];
             return mount_helper(argc, argv);
         }
         CommandLine line = parse_command_line(argc, argv);

@@ -21,6 +21,7 @@ constexpr std::chrono::seconds kFinishPatience{30};
 
 FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder)
     : dm_(dm), options_(options), start_folder_(std::move(start_folder)), controls_(dm, options.text()), events_(dm.volumes().executor()),
+      dropped_(dm.volumes().executor()),
       notifier_([this] { turn_away_late(); }, std::chrono::seconds(options.park_seconds > 0 ? 1 : 0)) {
     clock_gettime(CLOCK_REALTIME, &started_);
     dm_.volumes().observe(this);
@@ -301,8 +302,13 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
                                        std::string folder) {
     Request request(fuse_request);
     size_t size = text.size();
+    Task<Status> before = drop_cache(file->node.kind == Kind::state ? file->volume : nullptr);
+    Status status = co_await before;
     Task<Status> writing = controls_.write(file, std::move(text), offset, std::move(folder), &request);
-    Status status = co_await writing;
+    status = co_await writing;
+    Task<Status> behind = drop_cache(file->node.kind == Kind::state ? file->volume : nullptr);
+    Status dropped = co_await behind;
+    static_cast<void>(dropped);
     if (status)
         request.reply_written(size);
     else
@@ -312,10 +318,36 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
 
 Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* file) {
     Request request(fuse_request);
+    Task<Status> before = drop_cache(file->node.kind == Kind::table ? file->volume : nullptr);
+    Status status = co_await before;
     Task<Status> finishing = controls_.finish(file, &request);
-    Status status = co_await finishing;
+    status = co_await finishing;
+    Task<Status> behind = drop_cache(file->node.kind == Kind::table ? file->volume : nullptr);
+    Status dropped = co_await behind;
+    static_cast<void>(dropped);
     request.reply(status);
     co_return status;
+}
+
+// With a page cache: what was written through it goes to the volume, and what it
+// holds of the volume is forgotten. Around every request that may swap a table, so
+// that dirty pages go to the table they were written to, and whoever has the answer
+// reads from the new one.
+Task<Status> FileSystem::drop_cache(std::shared_ptr<Volume> volume) {
+    if (!options_.page_cache || session_ == nullptr || !volume || volume->suspended()) co_return kOk;
+    auto done = std::make_shared<std::atomic<bool>>(false);
+    fuse_ino_t ino = Node{volume->id(), Kind::volume}.ino();
+    notifier_.post([this, done, ino] {
+        fuse_lowlevel_notify_inval_inode(session_, ino, 0, 0);
+        done->store(true, std::memory_order_release);
+        dropped_.wake_all();
+    });
+    std::function<bool()> must_wait = [done] { return !done->load(std::memory_order_acquire); };
+    while (must_wait()) {
+        Status status = co_await dropped_.wait(must_wait);
+        static_cast<void>(status);
+    }
+    co_return kOk;
 }
 
 Task<Status> FileSystem::remove_volume(fuse_req_t fuse_request, std::shared_ptr<Volume> volume) {
@@ -341,12 +373,6 @@ void FileSystem::event_raised(Volume& volume) {
                 fuse_pollhandle_destroy(poll);
             });
     }
-}
-
-void FileSystem::table_swapped(Volume& volume) {
-    if (!options_.page_cache || session_ == nullptr) return;
-    fuse_ino_t ino = Node{volume.id(), Kind::volume}.ino();
-    notifier_.post([session = session_, ino] { fuse_lowlevel_notify_inval_inode(session, ino, 0, 0); });
 }
 
 void FileSystem::removed(Volume& volume) {

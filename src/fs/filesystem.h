@@ -37,7 +37,6 @@ class FileSystem final : public NamespaceObserver {
     void finish();
 
     void event_raised(Volume& volume) override;
-    void table_swapped(Volume& volume) override;
     void removed(Volume& volume) override;
 
   private:
@@ -80,6 +79,7 @@ class FileSystem final : public NamespaceObserver {
     Task<Status> remove_volume(fuse_req_t request, std::shared_ptr<Volume> volume);
     Task<Status> read_events(fuse_req_t request, ControlFile* file, size_t size);
     void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
+    Task<Status> drop_cache(std::shared_ptr<Volume> volume);
     void turn_away_late();
     bool drain();
     static Task<Status> flush_last(std::shared_ptr<Volume> volume);
@@ -89,7 +89,8 @@ class FileSystem final : public NamespaceObserver {
     const Options options_;
     const std::string start_folder_;
     Controls controls_;
-    WaitQueue events_;  // of those who read the next event's number
+    WaitQueue events_;   // of those who read the next event's number
+    WaitQueue dropped_;  // of those who wait for a cache to be dropped
     fuse_session* session_ = nullptr;
     struct timespec started_;
 

@@ -175,7 +175,8 @@ class FakeDevice final : public Device {
         return {true, size_};
     }
     std::string name() const override { return name_; }
-    std::optional<DeviceNumber> number() const override { return {}; }
+    std::optional<DeviceNumber> number() const override { return number_; }
+    void set_number(DeviceNumber number) { number_ = number; }
 
     // From here on requests wait until let_go().
     void hold() { holding_ = true; }
@@ -225,6 +226,7 @@ class FakeDevice final : public Device {
     WaitQueue held_;
     std::atomic<bool> holding_{false};
     const std::string name_;
+    std::optional<DeviceNumber> number_;
     mutable std::mutex mutex_;
     std::vector<std::byte> bytes_;
     std::vector<Seen> seen_;

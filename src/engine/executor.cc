@@ -42,6 +42,12 @@ struct Spawned {
 
 void Executor::spawn(Task<Status> task) {
     running_.fetch_add(1, std::memory_order_relaxed);
+    task.start();
+    if (task.is_done()) {  // most requests: nothing to wait for, so no frame for the wait
+        { Task<Status> ended = std::move(task); }
+        running_.fetch_sub(1, std::memory_order_release);
+        return;
+    }
     Spawned::run(this, std::move(task));
 }
 
@@ -80,7 +86,8 @@ int64_t do_blocking(const Operation& operation) {
         switch (operation.kind) {
             case Operation::Kind::read: done = pread(operation.fd, operation.data, operation.bytes, offset); break;
             case Operation::Kind::write:
-                done = pwritev2(operation.fd, &data, 1, offset, operation.dsync ? RWF_DSYNC : 0);
+                done = operation.dsync ? pwritev2(operation.fd, &data, 1, offset, RWF_DSYNC)
+                                       : pwrite(operation.fd, operation.data, operation.bytes, offset);
                 break;
             case Operation::Kind::sync: done = fdatasync(operation.fd); break;
             case Operation::Kind::fallocate:

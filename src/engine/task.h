@@ -68,6 +68,11 @@ class [[nodiscard]] Task {
         handle_.resume();
     }
 
+    // True if the answer is there, or a started coroutine has ended.
+    bool is_done() const {
+        return !handle_ || handle_.promise().state.load(std::memory_order_acquire) == State::done;
+    }
+
     auto operator co_await() && noexcept { return Awaiter{*this}; }
     auto operator co_await() & noexcept { return Awaiter{*this}; }
 

@@ -32,7 +32,7 @@ namespace dmfs::fs {
 namespace {
 
 constexpr unsigned kFewestThreads = 2;
-constexpr unsigned kMostThreads = 4;  // more only hand requests around
+constexpr unsigned kMostThreads = 8;  // more only hand requests around
 
 // A session and the arguments it was made with.
 class Session {
@@ -173,7 +173,7 @@ std::string read_whole(const std::string& path) {
 
 unsigned threads_for_this_host() {
     unsigned processors = std::thread::hardware_concurrency();
-    return std::clamp(processors + 1, kFewestThreads, kMostThreads);
+    return std::clamp(processors + 2, kFewestThreads, kMostThreads);
 }
 
 // Serves until unmounted. `mounted` is called once the mount stands.

@@ -54,12 +54,15 @@ Task<Status> VolumeFile::flush(Cancel* cancel) {
 Task<Status> VolumeFile::write(Memory* data, uint64_t offset, uint64_t length, bool fua, Cancel* cancel) {
     while (true) {
         Blocks blocks = blocks_around(offset, length);
-        Task<Status> locking = writes_.acquire(blocks.from, blocks.to, cancel);
+        bool whole = blocks.from == offset && blocks.to == offset + length;
+        WriteOrder::Turn turn;
+        Task<Status> locking = whole ? writes_.take_whole(blocks.from, blocks.to, &turn, cancel)
+                                     : writes_.take_part(blocks.from, blocks.to, &turn, cancel);
         Status status = co_await locking;
         if (!status) co_return status;
         Task<Status> writing = write_locked(data, offset, length, blocks, fua, cancel);
         status = co_await writing;
-        writes_.release(blocks.from, blocks.to);
+        writes_.give_back(blocks.from, blocks.to, turn);
         if (!begin_anew(&status, blocks.size)) co_return status;
     }
 }
@@ -122,12 +125,13 @@ Task<Status> VolumeFile::clear(Op op, uint64_t offset, uint64_t length, Cancel* 
 }
 
 Task<Status> VolumeFile::clear_blocks(Op op, uint64_t from, uint64_t to, Cancel* cancel) {
-    Task<Status> locking = writes_.acquire(from, to, cancel);
+    WriteOrder::Turn turn;
+    Task<Status> locking = writes_.take_whole(from, to, &turn, cancel);
     Status status = co_await locking;
     if (!status) co_return status;
     Task<Status> clearing = volume_->io(data_bio(op, nullptr, from, to, cancel));
     status = co_await clearing;
-    writes_.release(from, to);
+    writes_.give_back(from, to, turn);
     co_return status;
 }
 

@@ -4,8 +4,7 @@
 //     blocks   |........|........|........|
 //     write         |~~~~~~~~~~~~~~~|             the ends: read, changed, written
 //
-// No two writes that touch a block run at the same time (a range lock), or one
-// could undo what another has put into the same block.
+// In what order writes may go on: see WriteOrder.
 
 #pragma once
 
@@ -15,8 +14,8 @@
 #include <mutex>
 #include <optional>
 
-#include "engine/locks.h"
 #include "engine/volume.h"
+#include "fs/write_order.h"
 
 namespace dmfs::fs {
 
@@ -62,7 +61,7 @@ class VolumeFile {
     Task<Status> clear_blocks(Op op, uint64_t from, uint64_t to, Cancel* cancel);
 
     std::shared_ptr<Volume> volume_;
-    RangeLock writes_;  // bytes
+    WriteOrder writes_;
     std::mutex mutex_;
     uint64_t blocks_ = 0;
     std::chrono::steady_clock::time_point blocks_renewed_{};

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <climits>
@@ -73,6 +75,8 @@ std::shared_ptr<Device> DeviceWords::open_device(const std::string& word, bool w
                 return open_numbered(word, static_cast<uint32_t>(*major), static_cast<uint32_t>(*minor), writable);
         }
     }
+    if (word[0] != '/' && folder.empty())
+        throw Refused(EINVAL, "'" + word + "' begins in a folder that can't be seen from here", "an absolute path");
     Resolved found = resolve(word[0] == '/' ? word : folder + "/" + word);
     if (!found.volume.empty()) return open_volume(found.volume);
     try {
@@ -112,33 +116,17 @@ std::shared_ptr<Device> DeviceWords::open_ram(const std::string& word) {
     if (!bytes || *bytes == 0 || *bytes % kSectorBytes != 0 || *bytes > kMostRam)
         throw Refused(EINVAL, "'" + word + "' names no memory", "ram:SIZE or ram:SIZE:NAME, SIZE such as 64M, a multiple of 512");
     std::lock_guard guard(mutex_);
-    std::weak_ptr<FileDevice>& entry = open_[Key{0, 0, true, word}];
+    std::weak_ptr<FileDevice>& entry = ram_[word];
     std::shared_ptr<FileDevice> device = entry.lock();
     if (!device) entry = device = FileDevice::ram(volumes_.executor(), *bytes, word);
     return device;
 }
 
+// Each table opens its files anew: Linux tells a lost write once to each open file,
+// and every volume on the file has to hear of it.
 std::shared_ptr<Device> DeviceWords::open_path(const std::string& path, bool writable) {
-    struct stat found;
-    auto key_of = [&] {
-        return S_ISBLK(found.st_mode) ? Key{found.st_rdev, 0, writable, path}
-                                      : Key{found.st_dev, found.st_ino, writable, path};
-    };
-    auto existing = [&]() -> std::shared_ptr<FileDevice> {
-        auto entry = open_.find(key_of());
-        return entry == open_.end() ? nullptr : entry->second.lock();
-    };
-    if (::stat(path.c_str(), &found) == 0) {
-        std::lock_guard guard(mutex_);
-        if (std::shared_ptr<FileDevice> device = existing()) return device;
-    }
     auto device = FileDevice::open(volumes_.executor(), path, {writable, options_.direct});
-    if (::stat(path.c_str(), &found) != 0) throw Refused(errno, path + " vanished while it was opened");
-    refuse_own(*device, found.st_dev);
-    std::lock_guard guard(mutex_);
-    if (std::shared_ptr<FileDevice> other = existing()) return other;  // opened meanwhile
-    std::erase_if(open_, [](const auto& entry) { return entry.second.expired(); });
-    open_[key_of()] = device;
+    refuse_own(*device);
     return device;
 }
 
@@ -148,7 +136,7 @@ DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
     std::deque<std::string> rest = components(path);
     std::string walked;
     int links = 0;
-    const std::map<std::string, std::string> own = own_places();
+    const Places places = known_places();
     while (!rest.empty()) {
         std::string part = rest.front();
         rest.pop_front();
@@ -157,20 +145,29 @@ DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
             continue;
         }
         std::string next = walked + "/" + part;
-        auto inside = own.find(next);
-        if (inside != own.end() && (rest.empty() || rest.front() != "..")) {
+        auto inside = places.own.find(next);
+        bool is_own = inside != places.own.end();
+        if (is_own && (rest.empty() || rest.front() != "..")) {
             std::deque<std::string> parts = components(inside->second);
             parts.insert(parts.end(), rest.begin(), rest.end());
             if (parts.size() != 1 || parts.front() == ".control")
                 throw Refused(EINVAL, path + " leads into this mount", "a volume's name, or " + mountpoint_ + "/NAME");
             return {{}, parts.front()};
         }
+        // A lookup there would be served by one of the own volumes.
+        if (auto mounted = places.on_devices.find(next); mounted != places.on_devices.end())
+            if (std::string below = own_volume_below(mounted->second, places, 0); !below.empty())
+                throw Refused(EINVAL, next + " stands on this mount's own " + below, "another filesystem");
         char target[PATH_MAX];
-        ssize_t length = inside != own.end() ? -1 : ::readlink(next.c_str(), target, sizeof target - 1);
+        ssize_t length = is_own ? -1 : ::readlink(next.c_str(), target, sizeof target - 1);
         if (length < 0) {
             walked = next;
             continue;
         }
+        // /proc/PID/root and the like are no text: they lead where their text doesn't say.
+        struct statfs filesystem;
+        if (walked.starts_with("/proc/") && ::statfs(walked.c_str(), &filesystem) == 0 && filesystem.f_type == PROC_SUPER_MAGIC)
+            throw Refused(EINVAL, next + " is a link of another process", "the path it stands for");
         if (++links > kMostLinks) throw Refused(ELOOP, path + " has too many symbolic links");
         target[length] = 0;
         std::deque<std::string> linked = components(target);
@@ -180,29 +177,29 @@ DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
     return {walked.empty() ? "/" : walked, {}};
 }
 
-std::map<std::string, std::string> DeviceWords::own_places() const {
-    std::map<std::string, std::string> places;
-    if (mountpoint_.empty()) return places;
+DeviceWords::Places DeviceWords::known_places() const {
+    if (mountpoint_.empty()) return {};
     std::lock_guard guard(mounts_mutex_);
     // The kernel says by poll(2) whether anything was mounted since the last look.
     pollfd changed{mounts_fd_, POLLPRI, 0};
-    if (!mounts_known_ || mounts_fd_ < 0 || ::poll(&changed, 1, 0) != 0) {
-        places_ = {{mountpoint_, "/"}};
-        std::optional<uint64_t> number = number_of_mount(mountpoint_);
-        for (const MountEntry& entry : mount_entries())
-            if (number && entry.device == *number) places_[entry.where] = entry.root;
-        mounts_known_ = number.has_value();
+    if (mounts_known_ && mounts_fd_ >= 0 && ::poll(&changed, 1, 0) == 0) return places_;
+    places_ = Places{{{mountpoint_, "/"}}, {}};
+    std::optional<uint64_t> number = number_of_mount(mountpoint_);
+    for (const MountEntry& entry : mount_entries()) {
+        if (number && entry.device == *number) places_.own[entry.where] = entry.root;
+        if (major(entry.device) != 0) places_.on_devices[entry.where] = entry.device;
     }
+    mounts_known_ = number.has_value();
     return places_;
 }
 
-void DeviceWords::refuse_own(const FileDevice& device, uint64_t filesystem) const {
+void DeviceWords::refuse_own(const FileDevice& device) const {
     if (mountpoint_.empty()) return;
     std::optional<DeviceNumber> number = device.number();
-    if (!number && number_of_mount(mountpoint_) == filesystem)
+    if (!number && number_of_mount(mountpoint_) == device.filesystem())
         throw Refused(EINVAL, device.name() + " leads into this mount by a detour", "the volume's name");
-    uint64_t below = number ? makedev(number->major, number->minor) : filesystem;
-    std::string own = own_volume_below(below, 0);
+    uint64_t below = number ? makedev(number->major, number->minor) : device.filesystem();
+    std::string own = own_volume_below(below, known_places(), 0);
     if (!own.empty())
         throw Refused(EINVAL, device.name() + " stands on this mount's own " + own,
                       "name the volume itself; through a loop device the daemon would wait for itself");
@@ -210,22 +207,23 @@ void DeviceWords::refuse_own(const FileDevice& device, uint64_t filesystem) cons
 
 // The file of this mount that a block device stands on (through loop devices, their
 // partitions, and what the kernel stacks on them), or empty.
-std::string DeviceWords::own_volume_below(uint64_t device_number, int depth) const {
+std::string DeviceWords::own_volume_below(uint64_t device_number, const Places& places, int depth) const {
     if (major(device_number) == 0 || depth > kDeepestStack) return {};
     std::string folder = "/sys/dev/block/" + std::to_string(major(device_number)) + ":" + std::to_string(minor(device_number));
     for (const char* where : {"/loop/backing_file", "/../loop/backing_file"}) {  // the disk, or the disk of a partition
         std::string backing = first_line(folder + where);
         if (backing.empty()) continue;
-        if (backing.starts_with(mountpoint_ + "/")) return backing;
+        for (const auto& [own, root] : places.own)
+            if (backing == own || backing.starts_with(own + "/")) return backing;
         struct stat found;
         if (::stat(backing.c_str(), &found) == 0)
-            if (std::string own = own_volume_below(found.st_dev, depth + 1); !own.empty()) return own;
+            if (std::string own = own_volume_below(found.st_dev, places, depth + 1); !own.empty()) return own;
     }
     std::error_code error;
     for (const auto& slave : std::filesystem::directory_iterator(folder + "/slaves", error)) {
         unsigned major = 0, minor = 0;
         if (sscanf(first_line(slave.path() / "dev").c_str(), "%u:%u", &major, &minor) != 2) continue;
-        if (std::string own = own_volume_below(makedev(major, minor), depth + 1); !own.empty()) return own;
+        if (std::string own = own_volume_below(makedev(major, minor), places, depth + 1); !own.empty()) return own;
     }
     return {};
 }

@@ -14,7 +14,6 @@
 
 #include <map>
 #include <mutex>
-#include <tuple>
 
 #include "engine/file_device.h"
 #include "engine/namespace.h"
@@ -42,30 +41,30 @@ class DeviceWords final : public DeviceSource {
         std::string path;
         std::string volume;
     };
-    // Device, inode, mode and path of a file; device 0 and the word of a ram: device.
-    using Key = std::tuple<uint64_t, uint64_t, bool, std::string>;
+    struct Places {
+        std::map<std::string, std::string> own;       // where this mount shows, and what of it
+        std::map<std::string, uint64_t> on_devices;   // mounts on block devices, and their numbers
+    };
 
     std::shared_ptr<Device> open_volume(const std::string& name);
     std::shared_ptr<Device> open_numbered(const std::string& word, uint32_t major, uint32_t minor, bool writable);
     std::shared_ptr<Device> open_ram(const std::string& word);
     std::shared_ptr<Device> open_path(const std::string& path, bool writable);
     Resolved resolve(const std::string& path) const;
-    void refuse_own(const FileDevice& device, uint64_t filesystem) const;
-    std::string own_volume_below(uint64_t device_number, int depth) const;
+    void refuse_own(const FileDevice& device) const;
+    std::string own_volume_below(uint64_t device_number, const Places& places, int depth) const;
+    Places known_places() const;
 
     Namespace& volumes_;
-    // Where the own mount shows besides, by bind mounts, with what of it.
-    std::map<std::string, std::string> own_places() const;
-
     const std::string mountpoint_;
     const Options options_;
     std::mutex mutex_;
-    std::map<Key, std::weak_ptr<FileDevice>> open_;
+    std::map<std::string, std::weak_ptr<FileDevice>> ram_;  // by their words
 
     const int mounts_fd_;
     mutable std::mutex mounts_mutex_;
     mutable bool mounts_known_ = false;
-    mutable std::map<std::string, std::string> places_;
+    mutable Places places_;
 };
 
 }  // namespace dmfs

@@ -22,6 +22,7 @@ struct Bio {
     Sector count = 0;            // 0 for a flush
     Memory* memory = nullptr;    // read, write: where the data is (see Memory) ...
     size_t offset = 0;           // ... from this byte on
+    uint64_t generation = 0;     // the Volume::generation() it is meant for; 0: any
     Cancel* cancel = nullptr;    // who may interrupt it while it is parked; or nobody
 
     Sector end() const { return sector + count; }

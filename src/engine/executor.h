@@ -36,6 +36,7 @@ struct Operation {
     uint64_t bytes = 0;
     uint64_t offset = 0;
     int64_t deadline_ns = 0;        // sleep: on the executor's clock
+    int64_t until[2] = {};          // the executor's own form of it
     std::coroutine_handle<> waiter;
     int64_t result = 0;             // bytes done, or a negative errno
 };

@@ -68,6 +68,7 @@ std::shared_ptr<FileDevice> FileDevice::adopt(Executor& executor, int fd, std::s
     std::shared_ptr<FileDevice> device(new FileDevice(executor, fd, std::move(name), options));
     struct stat found;
     if (::fstat(fd, &found) != 0) throw Refused(errno, "can't stat " + device->name_);
+    device->filesystem_ = found.st_dev;
     if (S_ISBLK(found.st_mode))
         device->number_ = DeviceNumber{major(found.st_rdev), minor(found.st_rdev)};
     else if (!S_ISREG(found.st_mode))

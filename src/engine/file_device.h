@@ -46,6 +46,7 @@ class FileDevice final : public Device {
     Sector allocated(Sector start, Sector length) override;
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return number_; }
+    uint64_t filesystem() const { return filesystem_; }  // st_dev of where it lies
 
   private:
     FileDevice(Executor& executor, int fd, std::string name, Options options);
@@ -65,6 +66,7 @@ class FileDevice final : public Device {
     const std::string name_;
     const bool direct_;
     std::optional<DeviceNumber> number_;
+    uint64_t filesystem_ = 0;
     Limits limits_;
     // Learned once: which calls this file system refuses.
     std::atomic<bool> nowait_[2] = {true, true};  // reads, writes

@@ -38,10 +38,8 @@ class Gate {
     void open();
     // Waits until nobody is inside a closed gate; EINTR when cancelled.
     Task<Status> drain(Cancel* cancel);
-    // Ends the wait of all who are outside now, or of those who came before a time
-    // of the executor's clock. Returns how many.
-    size_t turn_away(Status result) { return outside_.wake_all(result); }
-    size_t turn_away_older(int64_t before_ns, Status result) { return outside_.wake_older(before_ns, result); }
+    // Ends the wait of all who are outside now.
+    void turn_away(Status result) { outside_.wake_all(result); }
 
     bool closed() const { return (state_.load(std::memory_order_acquire) & kClosed) != 0; }
     uint64_t inside() const { return state_.load(std::memory_order_acquire) & ~kClosed; }

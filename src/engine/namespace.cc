@@ -52,12 +52,13 @@ void Namespace::forget(Volume& volume) {
     names_.erase(volume.name_);
 }
 
-Outcome Namespace::remove(Volume& volume, bool deferred) {
+Outcome Namespace::remove(Volume& volume, bool deferred, bool only_if_deferred) {
     std::shared_ptr<Volume> keep;
     std::shared_ptr<Table> live, inactive;  // destroyed after the mutex is let go: they close volumes
     {
         std::lock_guard guard(mutex_);
         if (volume.removed_) return Refused(ENXIO, "the volume was removed");
+        if (only_if_deferred && !volume.remove_when_closed_) return {};  // cancelled meanwhile
         if (volume.open_count_ > 0) {
             if (deferred) {
                 volume.remove_when_closed_ = true;
@@ -163,7 +164,7 @@ void Namespace::close(const std::shared_ptr<Volume>& volume) {
         remove_now = --volume->open_count_ == 0 && volume->remove_when_closed_;
     }
     // Where somebody opened it again, its removal waits for them.
-    if (remove_now) static_cast<void>(remove(*volume, true));
+    if (remove_now) static_cast<void>(remove(*volume, true, true));
 }
 
 // Whether I/O to `table` can reach `volume`, through tables that are live, loaded, or

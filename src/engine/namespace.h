@@ -44,7 +44,7 @@ class Namespace {
                                    std::optional<uint32_t> minor = {});
     // Refused with EBUSY while it is open; `deferred`: then removed at the last close.
     // ENXIO where somebody else removed it.
-    Outcome remove(Volume& volume, bool deferred);
+    Outcome remove(Volume& volume, bool deferred, bool only_if_deferred = false);
     Outcome rename(Volume& volume, const std::string& name);
     Outcome set_uuid(Volume& volume, const std::string& uuid);
     Outcome cancel_deferred_remove(Volume& volume);

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cctype>
 #include <limits>
+#include <unordered_map>
 
 #include "base/words.h"
 #include "engine/table.h"
@@ -65,10 +66,13 @@ class TableBuilder {
     }
 
     Device& open(const std::string& word) {
+        Device*& known = words_[word];
+        if (known != nullptr) return *known;
         std::shared_ptr<Device> device = source.devices.open_device(word, source.writable, source.folder);
         std::vector<std::shared_ptr<Device>>& devices = table_->devices_;
         if (std::find(devices.begin(), devices.end(), device) == devices.end()) devices.push_back(device);
-        return *device;  // one object for a device: an earlier entry keeps it open
+        known = device.get();
+        return *known;
     }
 
     Refused refuse(const Word& word, int error, std::string reason, std::string remedy) const {
@@ -145,6 +149,7 @@ class TableBuilder {
     }
 
     std::shared_ptr<Table> table_;
+    std::unordered_map<std::string, Device*> words_;  // that were opened
     std::string_view text_;
     Place place_;  // the line that is read now
     std::vector<Place> lines_;
@@ -217,6 +222,7 @@ Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t st
 std::string area_problem(Device& device, Sector start, Sector length) {
     Sector size = device.size();
     std::string area = "[" + std::to_string(start) + ", " + std::to_string(start + length) + ")";
+    if (length > kMaxSectors || start > kMaxSectors - length) return area + " ends beyond 2^63 bytes";
     bool may_grow = size == 0 && device.number();  // the kernel's rule; a file has none
     if (!may_grow && (start >= size || length > size - start))
         return device.name() + " ends at sector " + std::to_string(size) + ", before the end of " + area;

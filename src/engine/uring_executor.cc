@@ -81,12 +81,12 @@ class UringExecutor final : public Executor {
     }
 
     // EAGAIN passes: the kernel is short of memory. EBUSY passes when completions are
-    // taken; the thread that takes them goes on to do so, and submits later.
+    // taken: the thread that takes them submits then.
     void submit_all() {
         while (true) {
             int result = io_uring_submit(&ring_);
             unsubmitted_ = result == -EBUSY;
-            if (result >= 0 || (unsubmitted_ && std::this_thread::get_id() == thread_.get_id())) return;
+            if (result >= 0 || unsubmitted_) return;
             std::this_thread::yield();
         }
     }
@@ -107,11 +107,11 @@ class UringExecutor final : public Executor {
                                         static_cast<off_t>(operation.bytes));
                 break;
             case Operation::Kind::sleep: {
-                // The kernel copies the time when it takes the entry, in push().
-                thread_local __kernel_timespec until;
-                until.tv_sec = operation.deadline_ns / 1000000000;
-                until.tv_nsec = operation.deadline_ns % 1000000000;
-                io_uring_prep_timeout(entry, &until, 0, IORING_TIMEOUT_ABS);
+                static_assert(sizeof operation.until == sizeof(__kernel_timespec));
+                operation.until[0] = operation.deadline_ns / 1000000000;
+                operation.until[1] = operation.deadline_ns % 1000000000;
+                auto* until = reinterpret_cast<__kernel_timespec*>(operation.until);
+                io_uring_prep_timeout(entry, until, 0, IORING_TIMEOUT_ABS);
                 break;
             }
             case Operation::Kind::resume: io_uring_prep_nop(entry); break;

@@ -22,6 +22,7 @@ Task<Status> Volume::io(Bio bio) {
     counters_.begin(bio.op);
     Table* table = table_.load(std::memory_order_acquire);
     if (Status refused = refusal(table, bio); !refused) return Task<Status>::ready(leave(bio, refused));
+    bio.generation = 0;  // a word between the caller and this volume
     Task<Status> task = table->io(bio);
     if (task.is_ready()) return Task<Status>::ready(leave(bio, std::move(task).value()));
     return inside(std::move(task), bio);
@@ -34,16 +35,18 @@ Task<Status> Volume::io_when_open(Bio bio) {
     counters_.begin(bio.op);
     Table* table = table_.load(std::memory_order_acquire);
     if (Status refused = refusal(table, bio); !refused) co_return leave(bio, refused);
+    bio.generation = 0;
     Task<Status> task = table->io(bio);
     Status done = co_await task;
     co_return leave(bio, done);
 }
 
 // What no table could serve; inside the gate.
-Status Volume::refusal(const Table* table, const Bio& bio) {
+Status Volume::refusal(const Table* table, const Bio& bio) const {
     if (table == nullptr) return Status(EIO);
     bool changes = bio.op != Op::read && bio.op != Op::flush;
     if (changes && !table->writable()) return Status(EPERM);
+    if (bio.generation != 0 && bio.generation != generation()) return Status(ERESTART);
     return (bio.sector | bio.count) % sectors_in(table->limits().logical_block) == 0 ? kOk : Status(ERESTART);
 }
 
@@ -165,6 +168,7 @@ Task<Outcome> Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<
         had_table_ = true;
         table_.store(fresh.get(), std::memory_order_release);
     }
+    generation_.fetch_add(1, std::memory_order_acq_rel);
     readonly_.store(!fresh->writable(), std::memory_order_release);
     size_.store(fresh->size(), std::memory_order_release);
     logical_block_.store(fresh->limits().logical_block, std::memory_order_release);
@@ -334,7 +338,8 @@ Extent Volume::extent(Sector at) {
 
 Sector Volume::allocated(Sector start, Sector length) {
     std::shared_ptr<Table> table = live();
-    return table ? table->allocated(start, length) : 0;
+    if (!table || start >= table->size()) return 0;  // a lower volume may have shrunk
+    return table->allocated(start, std::min(length, table->size() - start));
 }
 
 }  // namespace dmfs

@@ -47,7 +47,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
 
     // Device. While suspended, io() waits; EINTR when cancelled meanwhile. Without
     // a live table: EIO. To change a read-only volume: EPERM. Not aligned to the
-    // logical block of the table it met: ERESTART (a swap may have changed it).
+    // logical block of the table it met, or meant for another generation: ERESTART.
     Task<Status> io(Bio bio) override;
     Sector size() const override { return size_.load(std::memory_order_acquire); }
     Limits limits() const override;
@@ -86,6 +86,8 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     std::shared_ptr<Table> inactive() const;
     Counters::Totals counted() const { return counters_.totals(); }
     uint64_t parked() const { return gate_.outside(); }
+    // Counts the tables it has had; never 0.
+    uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
     // limits().logical_block, without a mutex: what requests have to be aligned to.
     uint32_t logical_block() const { return logical_block_.load(std::memory_order_acquire); }
 
@@ -98,14 +100,12 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     void raise_event();
     // Ends the wait of all parked requests, with EIO (the mount goes away).
     void turn_away_parked() { gate_.turn_away(Status(EIO)); }
-    // The same for those parked since before `before_ns`. Returns how many.
-    size_t turn_away_parked_before(int64_t before_ns) { return gate_.turn_away_older(before_ns, Status(EIO)); }
 
   private:
     friend class Namespace;
 
     Task<Status> io_when_open(Bio bio);
-    static Status refusal(const Table* table, const Bio& bio);
+    Status refusal(const Table* table, const Bio& bio) const;
     Task<Status> inside(Task<Status> task, Bio bio);
     Status leave(const Bio& bio, Status status);
     Status pending_flush_error(Status status);
@@ -132,6 +132,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     std::atomic<Table*> table_{nullptr};
     std::atomic<Sector> size_{0};
     std::atomic<uint32_t> logical_block_{512};
+    std::atomic<uint64_t> generation_{1};
     Counters counters_;
 
     Lock control_;

@@ -55,7 +55,6 @@ WaitQueue::~WaitQueue() { assert(first_ == nullptr); }
 
 void WaitQueue::append(Waiter* waiter) {
     waiter->queued = true;
-    waiter->since_ns = executor_.now_ns();
     waiter->previous = last_;
     waiter->next = nullptr;
     (last_ != nullptr ? last_->next : first_) = waiter;
@@ -85,13 +84,6 @@ void WaitQueue::wake_first(Status result) {
     remove(waiter);
     waiter->result = result;
     executor_.post(waiter->coroutine);
-}
-
-size_t WaitQueue::wake_older(int64_t before_ns, Status result) {
-    std::lock_guard guard(mutex_);
-    size_t woken = 0;
-    for (; first_ != nullptr && first_->since_ns < before_ns; woken++) wake_first(result);
-    return woken;
 }
 
 size_t WaitQueue::wake_one(const std::function<void()>& before) { return wake(1, kOk, before); }

@@ -53,7 +53,6 @@ struct Waiter {
     Waiter* next = nullptr;
     Waiter* previous = nullptr;
     bool queued = false;
-    int64_t since_ns = 0;  // when it was queued, by the executor's clock
     Status result;
 
     bool await_ready() const noexcept { return false; }
@@ -72,7 +71,7 @@ class WaitQueue {
     // its wait is not missed. EINTR when cancelled, else what the waker said. The
     // predicate lives in the caller's frame.
     Waiter wait(const std::function<bool()>& must_wait, Cancel* cancel = nullptr) {
-        return Waiter{*this, cancel, &must_wait, {}, nullptr, nullptr, false, 0, {}};
+        return Waiter{*this, cancel, &must_wait, {}, nullptr, nullptr, false, {}};
     }
 
     // Wakes the first, or all that wait now; they go on on an executor's thread.
@@ -80,9 +79,6 @@ class WaitQueue {
     // Returns how many were woken.
     size_t wake_one(const std::function<void()>& before = {});
     size_t wake_all(Status result = kOk, const std::function<void()>& before = {});
-
-    // Wakes those that have waited since before `before_ns`, with `result`.
-    size_t wake_older(int64_t before_ns, Status result);
 
     // Runs `act` under the queue's mutex.
     template <class Act>

@@ -74,11 +74,13 @@ Task<Status> Controls::write(ControlFile* file, std::string text, uint64_t offse
         if (offset == 0 && !file->held) {
             file->written.clear();
             file->spoiled = kOk;
+            file->pieces = 0;
         }
         if (!file->spoiled) co_return file->spoiled;
         if (file->written.size() + text.size() > kMostText) co_return Status(EFBIG);
         file->written += text;
         file->held = true;
+        file->pieces++;
         file->checked.reset();
     }
     if (is_table(kind)) co_return note(file->node.id, check_table(*file), "table");
@@ -111,13 +113,19 @@ Outcome Controls::check_table(ControlFile& file) {
     }
 }
 
-Task<Status> Controls::finish(ControlFile* file, Cancel* cancel) {
+Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
     Task<Status> locking = file->writing.acquire(cancel);
     Status status = co_await locking;
     if (!status) co_return status;
     Lock::Guard guard(file->writing);
     if (!file->held) co_return kOk;
     file->held = false;
+    if (killed) co_return kOk;
+    if (file->pieces > 1 && file->written.back() != '\n')
+        co_return note(file->node.id,
+                       Refused(EINVAL, "the text came in pieces and does not end in a newline: it may be cut short",
+                               "a newline at the end"),
+                       request_name(file->node.kind, {}));
     Task<Outcome> applying =
         is_table(file->node.kind) ? apply_table(file, cancel) : apply(file, std::exchange(file->written, {}), cancel);
     Outcome outcome = co_await applying;

@@ -22,6 +22,7 @@ struct ControlFile {
     Lock writing;                    // one write at a time; guards what follows
     std::string written;             // text that may still grow ...
     bool held = false;               // ... and has not been applied yet
+    unsigned pieces = 0;             // how many writes it came in
     Status spoiled;                  // why a part of it was refused
     std::shared_ptr<Table> checked;  // what it makes, if all of it is checked
     std::string folder;              // of the process that wrote last
@@ -45,8 +46,9 @@ class Controls {
     // shell writes each line by itself, and half a table shall not go live. `create`
     // makes the volumes of whole lines; the other files do what they are told.
     Task<Status> write(ControlFile* file, std::string text, uint64_t offset, std::string folder, Cancel* cancel);
-    // At close: applies what is held.
-    Task<Status> finish(ControlFile* file, Cancel* cancel);
+    // At close: applies what is held; `killed`: the process that closes was killed in
+    // the middle of it, so it is dropped.
+    Task<Status> finish(ControlFile* file, bool killed, Cancel* cancel);
     // Truncation of a file to nothing; only `inactive` minds.
     void truncate(Node node, Volume& volume);
 

@@ -22,7 +22,9 @@ constexpr std::chrono::seconds kFinishPatience{30};
 FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder)
     : dm_(dm), options_(options), start_folder_(std::move(start_folder)), controls_(dm, options.text()), events_(dm.volumes().executor()),
       dropped_(dm.volumes().executor()),
-      notifier_([this] { turn_away_late(); }, std::chrono::seconds(options.park_seconds > 0 ? 1 : 0)) {
+      waiting_(options.park_seconds),
+      notifier_({}, std::chrono::seconds(0)),
+      clock_([this] { waiting_.end_late(); }, std::chrono::seconds(options.park_seconds > 0 ? 1 : 0)) {
     clock_gettime(CLOCK_REALTIME, &started_);
     dm_.volumes().observe(this);
 }
@@ -34,19 +36,6 @@ FileSystem::~FileSystem() {
     for (ControlFile* open : open_controls_) {
         if (open->poll != nullptr) fuse_pollhandle_destroy(open->poll);
         delete open;
-    }
-}
-
-// Where the host, or who mounted this, sets a limit to how long requests may be
-// parked: EIO is better than what else would end them.
-void FileSystem::turn_away_late() {
-    int64_t limit = int64_t{options_.park_seconds} * 1'000'000'000;
-    int64_t before = dm_.volumes().executor().now_ns() - limit;
-    for (const auto& volume : dm_.volumes().volumes()) {
-        if (volume->parked() == 0) continue;
-        if (size_t late = volume->turn_away_parked_before(before); late > 0)
-            log_line(Severity::error, std::to_string(late) + " requests to the suspended volume " + volume->name() +
-                                          " failed after " + std::to_string(options_.park_seconds) + " seconds (park_timeout)");
     }
 }
 
@@ -71,13 +60,17 @@ Task<Status> FileSystem::flush_last(std::shared_ptr<Volume> volume) {
     co_return status;
 }
 
-void FileSystem::finish() {
+bool FileSystem::finish() {
     bool quiet = drain();
     // A suspended volume was flushed when it was suspended.
     for (const auto& volume : dm_.volumes().volumes())
         if (volume->live() && !volume->suspended()) spawn(flush_last(volume));
-    if (!drain() || !quiet) log_line(Severity::error, "requests are still under way after half a minute: leaving them");
+    bool finished = drain() && quiet;
+    if (!finished) log_line(Severity::error, "requests are still under way after half a minute: leaving them");
+    return finished;
 }
+
+void FileSystem::stop_notices() { notifier_.stop(); }
 
 // Nodes.
 
@@ -159,11 +152,19 @@ std::vector<FileSystem::OpenFolder::Entry> FileSystem::list(Node folder) {
 }
 
 // The folder in which a process stands. A process of another PID namespace has the number 0.
+// Of another mount namespace: nothing, its paths mean other files.
 std::string FileSystem::folder_of(pid_t process) const {
-    char folder[PATH_MAX];
-    std::string link = "/proc/" + std::to_string(process) + "/cwd";
-    ssize_t length = process > 0 ? readlink(link.c_str(), folder, sizeof folder) : -1;
-    return length > 0 ? std::string(folder, static_cast<size_t>(length)) : start_folder_;
+    auto link_of = [](const std::string& link) {
+        char text[PATH_MAX];
+        ssize_t length = readlink(link.c_str(), text, sizeof text);
+        return length > 0 ? std::string(text, static_cast<size_t>(length)) : std::string();
+    };
+    if (process <= 0) return start_folder_;
+    std::string of_process = "/proc/" + std::to_string(process);
+    std::string theirs = link_of(of_process + "/ns/mnt"), ours = link_of("/proc/self/ns/mnt");
+    if (!theirs.empty() && theirs != ours) return {};
+    std::string folder = link_of(of_process + "/cwd");
+    return folder.empty() ? start_folder_ : folder;
 }
 
 Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_set) {
@@ -187,7 +188,7 @@ Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_s
 // Requests to volumes. `open` stays until the kernel releases it, behind its last request.
 
 Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, size_t size, uint64_t offset) {
-    Request request(fuse_request);
+    Request request(fuse_request, &waiting_);
     VolumeFile& file = *open->file;
     uint64_t end = file.bytes();
     if (offset >= end || size == 0) {
@@ -208,7 +209,7 @@ Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, 
 
 Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open, const char* data, size_t size,
                                       uint64_t offset, bool fua) {
-    Request request(fuse_request);
+    Request request(fuse_request, &waiting_);
     VolumeFile& file = *open->file;
     uint64_t end = file.bytes();
     Status status;
@@ -230,7 +231,7 @@ Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open,
 }
 
 Task<Status> FileSystem::flush_volume(fuse_req_t fuse_request, OpenVolume* open) {
-    Request request(fuse_request);
+    Request request(fuse_request, &waiting_);
     Task<Status> flushing = open->file->flush(&request);
     Status status = co_await flushing;
     request.reply(status);
@@ -239,7 +240,7 @@ Task<Status> FileSystem::flush_volume(fuse_req_t fuse_request, OpenVolume* open)
 
 Task<Status> FileSystem::clear_volume(fuse_req_t fuse_request, OpenVolume* open, Op op, uint64_t offset,
                                       uint64_t length) {
-    Request request(fuse_request);
+    Request request(fuse_request, &waiting_);
     VolumeFile& file = *open->file;
     Status status;
     if (file.volume().readonly()) status = Status(EPERM);
@@ -271,7 +272,7 @@ void FileSystem::read_control(fuse_req_t request, ControlFile& file, size_t size
 // The first read of an open file gives the number of the last event, each later one
 // at offset 0 waits for another number.
 Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file, size_t size) {
-    Request request(fuse_request);
+    Request request(fuse_request, &waiting_);
     auto unchanged = [this, file] {
         std::lock_guard guard(file->mutex);
         return file->events_read && file->events_seen == file->volume->event_number() && volume_of(file->node);
@@ -280,6 +281,7 @@ Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file,
     while (must_wait()) {
         Status status = co_await events_.wait(must_wait, &request);
         if (status) continue;
+        if (request.late()) break;  // the same number again, rather than an error
         request.reply(status);
         co_return status;
     }
@@ -300,13 +302,13 @@ Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file,
 
 Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* file, std::string text, uint64_t offset,
                                        std::string folder) {
-    Request request(fuse_request);
+    Request request(fuse_request, &waiting_);
     size_t size = text.size();
-    Task<Status> before = drop_cache(file->node.kind == Kind::state ? file->volume : nullptr);
+    Task<Status> before = drop_cache(file->node.kind == Kind::state ? file->volume : nullptr, &request);
     Status status = co_await before;
     Task<Status> writing = controls_.write(file, std::move(text), offset, std::move(folder), &request);
     status = co_await writing;
-    Task<Status> behind = drop_cache(file->node.kind == Kind::state ? file->volume : nullptr);
+    Task<Status> behind = drop_cache(file->node.kind == Kind::state ? file->volume : nullptr, &request);
     Status dropped = co_await behind;
     static_cast<void>(dropped);
     if (status)
@@ -316,13 +318,13 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
     co_return status;
 }
 
-Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* file) {
-    Request request(fuse_request);
-    Task<Status> before = drop_cache(file->node.kind == Kind::table ? file->volume : nullptr);
+Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* file, bool killed) {
+    Request request(fuse_request, &waiting_);
+    Task<Status> before = drop_cache(file->node.kind == Kind::table ? file->volume : nullptr, &request);
     Status status = co_await before;
-    Task<Status> finishing = controls_.finish(file, &request);
+    Task<Status> finishing = controls_.finish(file, killed, &request);
     status = co_await finishing;
-    Task<Status> behind = drop_cache(file->node.kind == Kind::table ? file->volume : nullptr);
+    Task<Status> behind = drop_cache(file->node.kind == Kind::table ? file->volume : nullptr, &request);
     Status dropped = co_await behind;
     static_cast<void>(dropped);
     request.reply(status);
@@ -333,7 +335,7 @@ Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* fil
 // holds of the volume is forgotten. Around every request that may swap a table, so
 // that dirty pages go to the table they were written to, and whoever has the answer
 // reads from the new one.
-Task<Status> FileSystem::drop_cache(std::shared_ptr<Volume> volume) {
+Task<Status> FileSystem::drop_cache(std::shared_ptr<Volume> volume, Cancel* cancel) {
     if (!options_.page_cache || session_ == nullptr || !volume || volume->suspended()) co_return kOk;
     auto done = std::make_shared<std::atomic<bool>>(false);
     fuse_ino_t ino = Node{volume->id(), Kind::volume}.ino();
@@ -344,14 +346,14 @@ Task<Status> FileSystem::drop_cache(std::shared_ptr<Volume> volume) {
     });
     std::function<bool()> must_wait = [done] { return !done->load(std::memory_order_acquire); };
     while (must_wait()) {
-        Status status = co_await dropped_.wait(must_wait);
-        static_cast<void>(status);
+        Status status = co_await dropped_.wait(must_wait, cancel);
+        if (!status) co_return status;
     }
     co_return kOk;
 }
 
 Task<Status> FileSystem::remove_volume(fuse_req_t fuse_request, std::shared_ptr<Volume> volume) {
-    Request request(fuse_request);
+    Request request(fuse_request, &waiting_);
     Task<Outcome> removing = dm_.remove(volume, false);
     Outcome outcome = co_await removing;
     Status status = controls_.note(outcome ? volume->id() : 0, outcome, "remove");

@@ -33,8 +33,10 @@ class FileSystem final : public NamespaceObserver {
     static fuse_lowlevel_ops operations(bool poll);
     void set_session(fuse_session* session) { session_ = session; }
     // No request comes any more: ends those that wait, waits for those under way,
-    // makes everything durable.
-    void finish();
+    // makes everything durable. False: some are still under way.
+    bool finish();
+    // Behind the unmount: nothing is told to the kernel any more.
+    void stop_notices();
 
     void event_raised(Volume& volume) override;
     void removed(Volume& volume) override;
@@ -75,12 +77,11 @@ class FileSystem final : public NamespaceObserver {
     Task<Status> flush_volume(fuse_req_t request, OpenVolume* open);
     Task<Status> clear_volume(fuse_req_t request, OpenVolume* open, Op op, uint64_t offset, uint64_t length);
     Task<Status> write_control(fuse_req_t request, ControlFile* file, std::string text, uint64_t offset, std::string folder);
-    Task<Status> close_control(fuse_req_t request, ControlFile* file);
+    Task<Status> close_control(fuse_req_t request, ControlFile* file, bool killed);
     Task<Status> remove_volume(fuse_req_t request, std::shared_ptr<Volume> volume);
     Task<Status> read_events(fuse_req_t request, ControlFile* file, size_t size);
     void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
-    Task<Status> drop_cache(std::shared_ptr<Volume> volume);
-    void turn_away_late();
+    Task<Status> drop_cache(std::shared_ptr<Volume> volume, Cancel* cancel);
     bool drain();
     static Task<Status> flush_last(std::shared_ptr<Volume> volume);
     void spawn(Task<Status> task) { dm_.volumes().executor().spawn(std::move(task)); }
@@ -100,7 +101,10 @@ class FileSystem final : public NamespaceObserver {
     std::set<OpenVolume*> open_volumes_;
     std::set<ControlFile*> open_controls_;
 
-    Notifier notifier_;  // the last: its thread uses the others
+    // The last: their threads use the others.
+    WaitingRequests waiting_;
+    Notifier notifier_;
+    Notifier clock_;
 };
 
 }  // namespace dmfs::fs

@@ -51,8 +51,7 @@ class Session {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
     ~Session() {
-        if (handles_signals_) fuse_remove_signal_handlers(session_);
-        if (mounted_) fuse_session_unmount(session_);
+        unmount();
         fuse_session_destroy(session_);
     }
 
@@ -80,6 +79,12 @@ class Session {
         int result = fuse_session_loop_mt(session_, config);
         fuse_loop_cfg_destroy(config);
         return result < 0 ? -result : 0;
+    }
+
+    void unmount() {
+        if (mounted_) fuse_session_unmount(session_);
+        if (handles_signals_) fuse_remove_signal_handlers(session_);
+        mounted_ = handles_signals_ = false;
     }
 
     fuse_session* get() const { return session_; }
@@ -209,8 +214,11 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
         mounted();
         blocked.reset();
         result = session.serve(threads);
-        fs.finish();
-        fs.set_session(nullptr);
+        bool finished = fs.finish();
+        session.unmount();
+        fs.stop_notices();
+        // What is still under way at a disk that does not answer uses all of this.
+        if (!finished) _exit(1);
     }
     return result == 0 ? 0 : 1;
 }
@@ -238,6 +246,13 @@ void detach_from_terminal() {
 }  // namespace
 
 int mount(const MountOptions& wanted) {
+    // Nothing that is opened from here on may stand where output goes.
+    int null = -1;
+    do null = open("/dev/null", O_RDWR);
+    while (null >= 0 && null <= STDERR_FILENO);
+    close(null);
+    signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of one write: EFBIG
+
     std::string mountpoint = absolute_folder(wanted.mountpoint);
     std::string start_folder = std::filesystem::current_path();
     if (wanted.foreground) return serve(wanted, mountpoint, start_folder, [] {});

@@ -20,18 +20,21 @@ class Notifier {
         : tick_(std::move(tick)), period_(period), thread_([this] { run(); }) {}
     Notifier(const Notifier&) = delete;
     Notifier& operator=(const Notifier&) = delete;
-    // Does what is left, then ends.
-    ~Notifier() {
+    ~Notifier() { stop(); }
+
+    // Does what is left, then ends; what is posted later is dropped.
+    void stop() {
         {
             std::lock_guard guard(mutex_);
             stop_ = true;
         }
         changed_.notify_one();
-        thread_.join();
+        if (thread_.joinable()) thread_.join();
     }
 
     void post(std::function<void()> notice) {
         std::lock_guard guard(mutex_);
+        if (stop_) return;
         notices_.push_back(std::move(notice));
         changed_.notify_one();
     }

@@ -8,6 +8,7 @@
 
 #include <cassert>
 #include <cstring>
+#include <fstream>
 
 #include "base/log.h"
 #include "fs/filesystem.h"
@@ -39,6 +40,18 @@ void reply_open(fuse_req_t request, uint64_t handle, uint32_t flags) {
     out.fh = handle;
     out.open_flags = flags;
     fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
+}
+
+// Whether a process closes its files because a signal ends it (PF_SIGNALED).
+bool was_killed(pid_t process) {
+    constexpr unsigned long kSignaled = 0x400;
+    std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+    std::string text;
+    std::getline(file, text);
+    unsigned long flags = 0;
+    size_t name_end = text.rfind(')');
+    return name_end != std::string::npos &&
+           sscanf(text.c_str() + name_end + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags) == 1 && (flags & kSignaled) != 0;
 }
 
 }  // namespace
@@ -288,7 +301,7 @@ struct Operations {
         FileSystem& fs = self(request);
         // libfuse does not say here how the file was opened.
         if (Node::of(ino).is_volume()) fuse_reply_err(request, 0);
-        else fs.spawn(fs.close_control(request, open_of<ControlFile>(file)));
+        else fs.spawn(fs.close_control(request, open_of<ControlFile>(file), was_killed(fuse_req_ctx(request)->pid)));
     }
 
     static void fsync(fuse_req_t request, fuse_ino_t ino, int, fuse_file_info* file) {

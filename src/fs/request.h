@@ -4,20 +4,44 @@
 
 #pragma once
 
-#include "fs/fuse.h"
+#include <chrono>
+#include <mutex>
+#include <set>
 
+#include "base/log.h"
 #include "engine/wait.h"
+#include "fs/fuse.h"
 
 namespace dmfs::fs {
 
+class Request;
+
+// The requests that wait, where there is a limit to how long they may (park_timeout):
+// whichever lock or gate each of them waits for, it ends when its time is over.
+class WaitingRequests {
+  public:
+    explicit WaitingRequests(unsigned seconds) : limit_(seconds) {}
+
+    bool limited() const { return limit_.count() > 0; }
+    void add(Request* request);
+    void remove(Request* request);
+    // Ends those whose time is over; to be called about once a second.
+    void end_late();
+
+  private:
+    const std::chrono::seconds limit_;
+    std::mutex mutex_;
+    std::set<Request*> requests_;
+};
+
 class Request final : public Cancel {
   public:
-    explicit Request(fuse_req_t request) : request_(request) {}
+    Request(fuse_req_t request, WaitingRequests* waiting) : request_(request), waiting_(waiting) {}
 
     // Each ends the request; nothing of it may be used afterwards.
     void reply(Status status) {
         disarm();
-        fuse_reply_err(request_, status.error());
+        fuse_reply_err(request_, late() && status.error() == EINTR ? EIO : status.error());
     }
     void reply_data(const std::byte* data, size_t bytes) {
         disarm();
@@ -27,26 +51,58 @@ class Request final : public Cancel {
         disarm();
         fuse_reply_write(request_, bytes);
     }
-    void reply_entry(const fuse_entry_param& entry) {
-        disarm();
-        fuse_reply_entry(request_, &entry);
-    }
+
+    // Whether it was ended because it waited too long.
+    bool late() const { return late_.load(std::memory_order_acquire); }
 
   protected:
     void about_to_wait() override {
         if (armed_.exchange(true, std::memory_order_acq_rel)) return;
+        since_ = std::chrono::steady_clock::now();
+        if (waiting_->limited()) waiting_->add(this);
         fuse_req_interrupt_func(
             request_, [](fuse_req_t, void* self) { static_cast<Request*>(self)->request(); }, this);
     }
 
   private:
+    friend class WaitingRequests;
+
     // Also waits for an interruption that is just being delivered.
     void disarm() {
-        if (armed_.load(std::memory_order_acquire)) fuse_req_interrupt_func(request_, nullptr, nullptr);
+        if (!armed_.load(std::memory_order_acquire)) return;
+        fuse_req_interrupt_func(request_, nullptr, nullptr);
+        if (waiting_->limited()) waiting_->remove(this);
     }
 
     fuse_req_t request_;
+    WaitingRequests* waiting_;
     std::atomic<bool> armed_{false};
+    std::atomic<bool> late_{false};
+    std::chrono::steady_clock::time_point since_{};
 };
+
+inline void WaitingRequests::add(Request* request) {
+    std::lock_guard guard(mutex_);
+    requests_.insert(request);
+}
+
+inline void WaitingRequests::remove(Request* request) {
+    std::lock_guard guard(mutex_);
+    requests_.erase(request);
+}
+
+inline void WaitingRequests::end_late() {
+    auto before = std::chrono::steady_clock::now() - limit_;
+    size_t late = 0;
+    std::lock_guard guard(mutex_);
+    for (Request* request : requests_) {
+        if (request->since_ > before || request->late_.exchange(true, std::memory_order_acq_rel)) continue;
+        request->request();
+        late++;
+    }
+    if (late > 0)
+        log_line(Severity::error, std::to_string(late) + " requests ended after waiting for " +
+                                      std::to_string(limit_.count()) + " seconds (park_timeout)");
+}
 
 }  // namespace dmfs::fs

@@ -24,10 +24,10 @@ Bio data_bio(Op op, Memory* memory, uint64_t from, uint64_t to, Cancel* cancel) 
 VolumeFile::VolumeFile(std::shared_ptr<Volume> volume)
     : volume_(std::move(volume)), writes_(volume_->executor()) {}
 
-// Whether a request that the volume called misaligned was aligned when it set out.
-bool VolumeFile::begin_anew(Status* status, uint64_t block) const {
+// Whether a request that the volume would not take was meant for an earlier table.
+bool VolumeFile::begin_anew(Status* status, uint64_t generation) const {
     if (status->error() != ERESTART) return false;
-    if (volume_->logical_block() != block) return true;
+    if (volume_->generation() != generation) return true;
     *status = Status(EIO);  // a volume further below has larger blocks now
     return false;
 }
@@ -40,7 +40,7 @@ Task<Status> VolumeFile::read(std::optional<Memory>* memory, size_t* begin, uint
         *begin = offset - blocks.from;
         Task<Status> reading = volume_->io(data_bio(Op::read, &**memory, blocks.from, blocks.to, cancel));
         Status status = co_await reading;
-        if (!begin_anew(&status, blocks.size)) co_return status;
+        if (!begin_anew(&status, blocks.generation)) co_return status;
     }
 }
 
@@ -63,7 +63,7 @@ Task<Status> VolumeFile::write(Memory* data, uint64_t offset, uint64_t length, b
         Task<Status> writing = write_locked(data, offset, length, blocks, fua, cancel);
         status = co_await writing;
         writes_.give_back(blocks.from, blocks.to, turn);
-        if (!begin_anew(&status, blocks.size)) co_return status;
+        if (!begin_anew(&status, blocks.generation)) co_return status;
     }
 }
 
@@ -80,15 +80,19 @@ Task<Status> VolumeFile::write_unaligned(Memory* data, uint64_t offset, uint64_t
                                          Cancel* cancel) {
     Memory whole(blocks.to - blocks.from);
     Status status;
+    // What was read from one table is not written to another: each names the generation.
     // The blocks that are only partly overwritten: the first, the last, or both in one.
     bool cuts_first = blocks.from != offset, cuts_last = blocks.to != offset + length;
     if (cuts_first) {
-        Task<Status> reading = volume_->io(data_bio(Op::read, &whole, blocks.from, blocks.from + blocks.size, cancel));
+        Bio first = data_bio(Op::read, &whole, blocks.from, blocks.from + blocks.size, cancel);
+        first.generation = blocks.generation;
+        Task<Status> reading = volume_->io(first);
         status = co_await reading;
     }
     if (status && cuts_last && !(cuts_first && blocks.to - blocks.from == blocks.size)) {
         Bio last = data_bio(Op::read, &whole, blocks.to - blocks.size, blocks.to, cancel);
         last.offset = blocks.to - blocks.size - blocks.from;
+        last.generation = blocks.generation;
         Task<Status> reading = volume_->io(last);
         status = co_await reading;
     }
@@ -96,6 +100,7 @@ Task<Status> VolumeFile::write_unaligned(Memory* data, uint64_t offset, uint64_t
     memcpy(whole.data() + (offset - blocks.from), data->data(), length);
     Bio bio = data_bio(Op::write, &whole, blocks.from, blocks.to, cancel);
     bio.fua = fua;
+    bio.generation = blocks.generation;
     Task<Status> writing = volume_->io(bio);
     status = co_await writing;
     co_return status;
@@ -103,14 +108,14 @@ Task<Status> VolumeFile::write_unaligned(Memory* data, uint64_t offset, uint64_t
 
 Task<Status> VolumeFile::clear(Op op, uint64_t offset, uint64_t length, Cancel* cancel) {
     while (true) {
-        uint64_t block = volume_->logical_block(), end = offset + length;
+        uint64_t generation = volume_->generation(), block = volume_->logical_block(), end = offset + length;
         uint64_t from = (offset + block - 1) / block * block, to = end / block * block;
         Status status;
         if (from < to) {
             Task<Status> clearing = clear_blocks(op, from, to, cancel);
             status = co_await clearing;
         }
-        if (begin_anew(&status, block)) continue;
+        if (begin_anew(&status, generation)) continue;
         // The ends, which may lie in one block or in two.
         std::pair<uint64_t, uint64_t> ends[2] = {{offset, std::min(from, end)}, {std::max(to, from), end}};
         for (auto [begin, until] : ends) {

@@ -28,7 +28,7 @@ class VolumeFile {
     uint64_t bytes() const { return bytes_of(volume_->size()); }
 
     // All positions and lengths are bytes, within bytes(). EINTR: cancelled. Each
-    // begins anew where a swap of tables, while it waited, changed the block.
+    // begins anew where a swap of tables, while it waited, has made it wrong.
 
     // Afterwards the data stands in *memory, from *begin on.
     Task<Status> read(std::optional<Memory>* memory, size_t* begin, uint64_t offset, uint64_t length, Cancel* cancel);
@@ -47,15 +47,19 @@ class VolumeFile {
   private:
     // The range of whole blocks around a range of bytes.
     struct Blocks {
-        uint64_t size, from, to;
-        Blocks(uint64_t block, uint64_t offset, uint64_t length)
-            : size(block), from(offset / block * block), to((offset + length + block - 1) / block * block) {}
+        uint64_t generation, size, from, to;
+        Blocks(uint64_t of, uint64_t block, uint64_t offset, uint64_t length)
+            : generation(of),
+              size(block),
+              from(offset / block * block),
+              to((offset + length + block - 1) / block * block) {}
     };
 
     Blocks blocks_around(uint64_t offset, uint64_t length) const {
-        return {volume_->logical_block(), offset, length};
+        uint64_t generation = volume_->generation();  // before what it may change
+        return {generation, volume_->logical_block(), offset, length};
     }
-    bool begin_anew(Status* status, uint64_t block) const;
+    bool begin_anew(Status* status, uint64_t generation) const;
     Task<Status> write_locked(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua, Cancel* cancel);
     Task<Status> write_unaligned(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua, Cancel* cancel);
     Task<Status> clear_blocks(Op op, uint64_t from, uint64_t to, Cancel* cancel);

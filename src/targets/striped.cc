@@ -93,12 +93,14 @@ class Striped final : public Target {
     // A run goes on over chunks as long as every leg goes on in kind.
     Extent extent(Sector at) override {
         Place place = place_of(at);
-        bool data = legs_[place.leg].device->extent(legs_[place.leg].start + place.sector).data;
+        // Asked once: what lies below may change between two looks.
+        Extent here = legs_[place.leg].device->extent(legs_[place.leg].start + place.sector);
+        bool data = here.data;
         Sector end = length_;
         for (size_t i = 0; i < legs_.size(); i++) {
             Sector next = share_before(at, i);
             if (next >= leg_length_) continue;
-            Extent below = legs_[i].device->extent(legs_[i].start + next);
+            Extent below = i == place.leg ? here : legs_[i].device->extent(legs_[i].start + next);
             if (below.data == data) next = std::min(below.end - legs_[i].start, leg_length_);
             end = std::min(end, sector_of(i, next));
         }

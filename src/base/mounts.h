@@ -12,7 +12,7 @@ struct MountEntry {
     uint64_t device = 0;  // as st_dev of what lies in it
     std::string root;     // what of that filesystem is mounted: "/", or for a bind mount a path in it
     std::string where;
-    std::string type;     // "ext4", "fuse.dmfs"
+    std::string type;  // "ext4", "fuse.dmfs"
 };
 
 // In the order in which they were mounted: a later entry hides an earlier one at

@@ -19,11 +19,11 @@ namespace dmfs {
 
 // Where in a text something stands. Lines count from 1, columns (in bytes) from 0.
 struct Place {
-    std::string file;          // "table", "dmfs.toml"; empty: no place
+    std::string file;  // "table", "dmfs.toml"; empty: no place
     size_t line = 0;
-    std::string source;        // the text of that line
+    std::string source;  // the text of that line
     size_t column = 0;
-    size_t length = 0;         // 0: the whole line is meant, nothing is underlined
+    size_t length = 0;  // 0: the whole line is meant, nothing is underlined
 };
 
 class Refused : public std::exception {

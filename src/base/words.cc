@@ -58,7 +58,8 @@ std::optional<uint64_t> parse_size(std::string_view text) {
         if (letter >= 'a' && letter <= 'z') letter = static_cast<char>(letter - 'a' + 'A');
         size_t power = kLetters.find(letter);
         std::string_view rest = unit.substr(1);
-        if (power == std::string_view::npos || !(rest.empty() || rest == "B" || rest == "iB")) return std::nullopt;
+        if (power == std::string_view::npos || !(rest.empty() || rest == "B" || rest == "iB"))
+            return std::nullopt;
         shift = 10 * static_cast<unsigned>(power + 1);
     }
     if (*number > (std::numeric_limits<uint64_t>::max() >> shift)) return std::nullopt;

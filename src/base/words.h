@@ -14,9 +14,9 @@
 namespace dmfs {
 
 struct Word {
-    std::string text;    // unquoted
-    size_t column = 0;   // where it began, in bytes from the start of the line
-    size_t length = 0;   // its length there, quotes included
+    std::string text;   // unquoted
+    size_t column = 0;  // where it began, in bytes from the start of the line
+    size_t length = 0;  // its length there, quotes included
 };
 
 // The words of one line. A backslash at the very end stands for itself.

@@ -38,7 +38,8 @@ Config running_config(const ControlClient& control) {
     std::string options = control.read("options");
     for (std::string_view line : lines_of(options)) {
         size_t equals = line.find(" = ");
-        if (equals != std::string_view::npos) config.options.emplace_back(line.substr(0, equals), line.substr(equals + 3));
+        if (equals != std::string_view::npos)
+            config.options.emplace_back(line.substr(0, equals), line.substr(equals + 3));
     }
     for (const std::string& name : from_below(control)) {
         VolumeInfo info = control.info(name);

@@ -157,7 +157,8 @@ class Tree {
                 Node& below = nodes_[key];
                 below.above.push_back("volume " + name);
                 if (one.is_volume()) continue;
-                if (std::find(devices_.begin(), devices_.end(), key) == devices_.end()) devices_.push_back(key);
+                if (std::find(devices_.begin(), devices_.end(), key) == devices_.end())
+                    devices_.push_back(key);
                 below.number = one.numbered ? fmt::format("{}:{}", one.major, one.minor) : one.name;
                 if (one.numbered && one.name.starts_with("/dev/")) below.block = one.name.substr(5);
                 below.json = Json{{"name", one.name}, {"kind", one.numbered ? "device" : "file"}};
@@ -168,7 +169,9 @@ class Tree {
     // Devices and files in the order in which volumes name them, then volumes by name.
     std::vector<std::string> roots() const {
         std::vector<std::string> keys;
-        auto root = [&](const Node& node) { return options_.inverted ? node.below.empty() : node.above.empty(); };
+        auto root = [&](const Node& node) {
+            return options_.inverted ? node.below.empty() : node.above.empty();
+        };
         for (const std::string& key : devices_)
             if (root(nodes_.at(key))) keys.push_back(key);
         for (const auto& [key, node] : nodes_)

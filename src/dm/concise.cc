@@ -80,7 +80,8 @@ class ConciseParser {
             end = row.end;
             if (row.text.find_first_of(std::string_view("\n\0", 2)) != std::string::npos)
                 refuse(row, "a table line with a newline or a NUL in it", {});
-            if (trimmed(row.text).empty()) refuse(row, "an empty table line", "START LENGTH TARGET ARGUMENTS...");
+            if (trimmed(row.text).empty())
+                refuse(row, "an empty table line", "START LENGTH TARGET ARGUMENTS...");
             volume.table += std::string(trimmed(row.text)) + "\n";
         }
         return volume;

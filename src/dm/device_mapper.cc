@@ -24,7 +24,8 @@ Outcome check_flags(const std::vector<Word>& words, size_t from, const std::set<
         if (allowed.contains(words[i].text)) continue;
         std::string known;
         for (const std::string& flag : allowed) known += (known.empty() ? "" : " or ") + flag;
-        return Refused(EINVAL, "unknown word '" + words[i].text + "'", known.empty() ? "nothing behind it" : known)
+        return Refused(EINVAL, "unknown word '" + words[i].text + "'",
+                       known.empty() ? "nothing behind it" : known)
             .at(Place{file, 1, line, words[i].column, words[i].length});
     }
     return {};
@@ -66,7 +67,8 @@ Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred
 Outcome DeviceMapper::rename(Volume& volume, const std::string& name) {
     try {
         check_name(name);
-        if (name == ".control") return Refused(EINVAL, "'.control' is the folder of the controls", "another name");
+        if (name == ".control")
+            return Refused(EINVAL, "'.control' is the folder of the controls", "another name");
     } catch (const Refused& refused) {
         return refused;
     }
@@ -101,7 +103,8 @@ std::shared_ptr<Table> DeviceMapper::build(Volume& volume, const std::string& te
 Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::string text, Cancel* cancel) {
     std::string line = first_line_of(text);
     std::vector<Word> words = split_words(line);
-    Outcome outcome = Refused(EINVAL, "an empty request", "suspend, resume, ro, rw, remove, geometry or clear");
+    Outcome outcome =
+        Refused(EINVAL, "an empty request", "suspend, resume, ro, rw, remove, geometry or clear");
     if (words.empty()) co_return outcome;
     const std::string verb = words[0].text;
     if (verb == "suspend" || verb == "resume") {
@@ -131,7 +134,8 @@ Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::strin
     if (verb == "geometry") {
         uint64_t numbers[4] = {};
         for (size_t i = 0; i < 4; i++) {
-            std::optional<uint64_t> number = words.size() == 5 ? parse_decimal(words[i + 1].text) : std::nullopt;
+            std::optional<uint64_t> number =
+                words.size() == 5 ? parse_decimal(words[i + 1].text) : std::nullopt;
             if (!number || (i < 3 && *number > UINT32_MAX))
                 co_return Refused(EINVAL, "no geometry", "geometry CYLINDERS HEADS SECTORS START");
             numbers[i] = *number;
@@ -139,7 +143,8 @@ Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::strin
         co_return volume->set_geometry({static_cast<unsigned>(numbers[0]), static_cast<unsigned>(numbers[1]),
                                         static_cast<unsigned>(numbers[2]), numbers[3]});
     }
-    co_return Refused(EINVAL, "unknown request '" + verb + "'", "suspend, resume, ro, rw, remove, geometry or clear")
+    co_return Refused(EINVAL, "unknown request '" + verb + "'",
+                      "suspend, resume, ro, rw, remove, geometry or clear")
         .at(Place{"state", 1, line, words[0].column, words[0].length});
 }
 
@@ -195,7 +200,8 @@ Task<Outcome> DeviceMapper::create_concise(std::string text, std::string folder,
     co_return outcome;
 }
 
-void DeviceMapper::create_configured(const Config& config, const std::string& file, const std::string& folder) {
+void DeviceMapper::create_configured(const Config& config, const std::string& file,
+                                     const std::string& folder) {
     for (const Config::Volume& wanted : config.volumes) {
         std::shared_ptr<Volume> volume;
         try {

@@ -39,7 +39,8 @@ class DeviceMapper {
     // The words of the `state` file (dmfs-control(7)).
     Task<Outcome> set_state(std::shared_ptr<Volume> volume, std::string words, Cancel* cancel);
     // "SECTOR WORDS...", to the core if the first word begins with @.
-    Task<Outcome> message(std::shared_ptr<Volume> volume, std::string text, std::string* answer, Cancel* cancel);
+    Task<Outcome> message(std::shared_ptr<Volume> volume, std::string text, std::string* answer,
+                          Cancel* cancel);
     // Volumes in dmsetup's concise form; stops at the first that is refused.
     Task<Outcome> create_concise(std::string text, std::string folder, Cancel* cancel);
     // The volumes of a dmfs.toml. Throws Refused.

@@ -1,8 +1,8 @@
 #include "dm/device_words.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -22,8 +22,8 @@ namespace dmfs {
 
 namespace {
 
-constexpr int kMostLinks = 40;      // as the kernel's own path walk
-constexpr int kDeepestStack = 16;   // of block devices below a file system
+constexpr int kMostLinks = 40;     // as the kernel's own path walk
+constexpr int kDeepestStack = 16;  // of block devices below a file system
 constexpr uint64_t kMostRam = uint64_t{1} << 46;
 
 std::string first_line(const std::string& path) {
@@ -61,7 +61,8 @@ DeviceWords::~DeviceWords() {
     if (mounts_fd_ >= 0) ::close(mounts_fd_);
 }
 
-std::shared_ptr<Device> DeviceWords::open_device(const std::string& word, bool writable, const std::string& folder) {
+std::shared_ptr<Device> DeviceWords::open_device(const std::string& word, bool writable,
+                                                 const std::string& folder) {
     if (word.empty()) throw Refused(ENOENT, "an empty word names no device");
     if (word.starts_with("ram:")) return open_ram(word);
     bool is_path = word.find('/') != std::string::npos;
@@ -72,11 +73,13 @@ std::shared_ptr<Device> DeviceWords::open_device(const std::string& word, bool w
             std::optional<uint64_t> major = parse_decimal(std::string_view(word).substr(0, colon));
             std::optional<uint64_t> minor = parse_decimal(std::string_view(word).substr(colon + 1));
             if (major && minor && *major <= UINT32_MAX && *minor <= UINT32_MAX)
-                return open_numbered(word, static_cast<uint32_t>(*major), static_cast<uint32_t>(*minor), writable);
+                return open_numbered(word, static_cast<uint32_t>(*major), static_cast<uint32_t>(*minor),
+                                     writable);
         }
     }
     if (word[0] != '/' && folder.empty())
-        throw Refused(EINVAL, "'" + word + "' begins in a folder that can't be seen from here", "an absolute path");
+        throw Refused(EINVAL, "'" + word + "' begins in a folder that can't be seen from here",
+                      "an absolute path");
     Resolved found = resolve(word[0] == '/' ? word : folder + "/" + word);
     if (!found.volume.empty()) return open_volume(found.volume);
     try {
@@ -101,7 +104,8 @@ std::shared_ptr<Device> DeviceWords::open_numbered(const std::string& word, uint
                                                    bool writable) {
     if (major == 0) {
         std::shared_ptr<Volume> volume = volumes_.by_minor(minor);
-        if (!volume) throw Refused(ENXIO, "no volume has the number " + word, "volumes are numbered 0:0, 0:1, ...");
+        if (!volume)
+            throw Refused(ENXIO, "no volume has the number " + word, "volumes are numbered 0:0, 0:1, ...");
         return volumes_.open(volume);
     }
     std::ifstream events("/sys/dev/block/" + word + "/uevent");
@@ -111,10 +115,12 @@ std::shared_ptr<Device> DeviceWords::open_numbered(const std::string& word, uint
 }
 
 std::shared_ptr<Device> DeviceWords::open_ram(const std::string& word) {
-    std::string size = word.substr(4, word.find(':', 4) == std::string::npos ? std::string::npos : word.find(':', 4) - 4);
+    std::string size =
+        word.substr(4, word.find(':', 4) == std::string::npos ? std::string::npos : word.find(':', 4) - 4);
     std::optional<uint64_t> bytes = parse_size(size);
     if (!bytes || *bytes == 0 || *bytes % kSectorBytes != 0 || *bytes > kMostRam)
-        throw Refused(EINVAL, "'" + word + "' names no memory", "ram:SIZE or ram:SIZE:NAME, SIZE such as 64M, a multiple of 512");
+        throw Refused(EINVAL, "'" + word + "' names no memory",
+                      "ram:SIZE or ram:SIZE:NAME, SIZE such as 64M, a multiple of 512");
     std::lock_guard guard(mutex_);
     std::weak_ptr<FileDevice>& entry = ram_[word];
     std::shared_ptr<FileDevice> device = entry.lock();
@@ -151,7 +157,8 @@ DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
             std::deque<std::string> parts = components(inside->second);
             parts.insert(parts.end(), rest.begin(), rest.end());
             if (parts.size() != 1 || parts.front() == ".control")
-                throw Refused(EINVAL, path + " leads into this mount", "a volume's name, or " + mountpoint_ + "/NAME");
+                throw Refused(EINVAL, path + " leads into this mount",
+                              "a volume's name, or " + mountpoint_ + "/NAME");
             return {{}, parts.front()};
         }
         // A lookup there would be served by one of the own volumes.
@@ -166,7 +173,8 @@ DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
         }
         // /proc/PID/root and the like are no text: they lead where their text doesn't say.
         struct statfs filesystem;
-        if (walked.starts_with("/proc/") && ::statfs(walked.c_str(), &filesystem) == 0 && filesystem.f_type == PROC_SUPER_MAGIC)
+        if (walked.starts_with("/proc/") && ::statfs(walked.c_str(), &filesystem) == 0 &&
+            filesystem.f_type == PROC_SUPER_MAGIC)
             throw Refused(EINVAL, next + " is a link of another process", "the path it stands for");
         if (++links > kMostLinks) throw Refused(ELOOP, path + " has too many symbolic links");
         target[length] = 0;
@@ -209,8 +217,10 @@ void DeviceWords::refuse_own(const FileDevice& device) const {
 // partitions, and what the kernel stacks on them), or empty.
 std::string DeviceWords::own_volume_below(uint64_t device_number, const Places& places, int depth) const {
     if (major(device_number) == 0 || depth > kDeepestStack) return {};
-    std::string folder = "/sys/dev/block/" + std::to_string(major(device_number)) + ":" + std::to_string(minor(device_number));
-    for (const char* where : {"/loop/backing_file", "/../loop/backing_file"}) {  // the disk, or the disk of a partition
+    std::string folder =
+        "/sys/dev/block/" + std::to_string(major(device_number)) + ":" + std::to_string(minor(device_number));
+    for (const char* where :
+         {"/loop/backing_file", "/../loop/backing_file"}) {  // the disk, or the disk of a partition
         std::string backing = first_line(folder + where);
         if (backing.empty()) continue;
         for (const auto& [own, root] : places.own)
@@ -223,7 +233,8 @@ std::string DeviceWords::own_volume_below(uint64_t device_number, const Places& 
     for (const auto& slave : std::filesystem::directory_iterator(folder + "/slaves", error)) {
         unsigned major = 0, minor = 0;
         if (sscanf(first_line(slave.path() / "dev").c_str(), "%u:%u", &major, &minor) != 2) continue;
-        if (std::string own = own_volume_below(makedev(major, minor), places, depth + 1); !own.empty()) return own;
+        if (std::string own = own_volume_below(makedev(major, minor), places, depth + 1); !own.empty())
+            return own;
     }
     return {};
 }

@@ -42,12 +42,13 @@ class DeviceWords final : public DeviceSource {
         std::string volume;
     };
     struct Places {
-        std::map<std::string, std::string> own;       // where this mount shows, and what of it
-        std::map<std::string, uint64_t> on_devices;   // mounts on block devices, and their numbers
+        std::map<std::string, std::string> own;      // where this mount shows, and what of it
+        std::map<std::string, uint64_t> on_devices;  // mounts on block devices, and their numbers
     };
 
     std::shared_ptr<Device> open_volume(const std::string& name);
-    std::shared_ptr<Device> open_numbered(const std::string& word, uint32_t major, uint32_t minor, bool writable);
+    std::shared_ptr<Device> open_numbered(const std::string& word, uint32_t major, uint32_t minor,
+                                          bool writable);
     std::shared_ptr<Device> open_ram(const std::string& word);
     std::shared_ptr<Device> open_path(const std::string& path, bool writable);
     Resolved resolve(const std::string& path) const;

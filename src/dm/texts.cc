@@ -21,8 +21,9 @@ std::string lines(const Volume& volume, Which which, StatusKind kind) {
     for (const Table::Row& row : table->rows()) {
         std::string words = row.target->status(kind);
         if (kind == StatusKind::measure && !words.empty())
-            words = fmt::format("target_name={},target_version={}.{}.{},{}", row.type, row.target_type->version[0],
-                                row.target_type->version[1], row.target_type->version[2], words);
+            words = fmt::format("target_name={},target_version={}.{}.{},{}", row.type,
+                                row.target_type->version[0], row.target_type->version[1],
+                                row.target_type->version[2], words);
         text += fmt::format("{} {} {} {}\n", row.start, row.length, row.type, words);
     }
     return text;
@@ -35,7 +36,8 @@ std::string version_text() { return fmt::format("dmfs {}\ninterface {}\n", DMFS_
 std::string targets_text() {
     std::string text;
     for (const TargetType& type : target_registry().types)
-        text += fmt::format("{:<16} v{}.{}.{}\n", type.name, type.version[0], type.version[1], type.version[2]);
+        text +=
+            fmt::format("{:<16} v{}.{}.{}\n", type.name, type.version[0], type.version[1], type.version[2]);
     return text;
 }
 
@@ -48,7 +50,8 @@ std::string info_text(const Volume& volume) {
     const char* tables = live ? inactive ? "LIVE & INACTIVE" : "LIVE" : inactive ? "INACTIVE" : "None";
     std::string text = fmt::format("Name:              {}\n", volume.name());
     text += fmt::format("State:             {}{}{}\n", volume.suspended() ? "SUSPENDED" : "ACTIVE",
-                        volume.readonly() ? " (READ-ONLY)" : "", volume.deferred_remove() ? " (DEFERRED REMOVE)" : "");
+                        volume.readonly() ? " (READ-ONLY)" : "",
+                        volume.deferred_remove() ? " (DEFERRED REMOVE)" : "");
     text += fmt::format("Read Ahead:        {}\n", kReadAhead);
     text += fmt::format("Tables present:    {}\n", tables);
     text += fmt::format("Open count:        {}\n", volume.open_count());
@@ -85,7 +88,9 @@ std::string stats_text(const Volume& volume) {
         header += fmt::format("{}{}", header.empty() ? "" : " ", title);
         numbers += fmt::format("{}{}", numbers.empty() ? "" : " ", number);
     };
-    auto of = [](const std::array<uint64_t, Counters::kOps>& all, Op op) { return all[static_cast<unsigned>(op)]; };
+    auto of = [](const std::array<uint64_t, Counters::kOps>& all, Op op) {
+        return all[static_cast<unsigned>(op)];
+    };
     column("reads", of(totals.requests, Op::read));
     column("sectors_read", of(totals.sectors, Op::read));
     column("read_errors", of(totals.errors, Op::read));
@@ -102,7 +107,8 @@ std::string stats_text(const Volume& volume) {
 
 std::string inflight_text(const Volume& volume) {
     Counters::Totals totals = volume.counted();
-    return fmt::format("{} {} {}\n", totals.in_flight(Op::read), totals.in_flight(Op::write), volume.parked());
+    return fmt::format("{} {} {}\n", totals.in_flight(Op::read), totals.in_flight(Op::write),
+                       volume.parked());
 }
 
 std::string limits_text(const Volume& volume) {

@@ -16,14 +16,14 @@ enum class Op : uint8_t { read, write, flush, discard, write_zeroes };
 
 struct Bio {
     Op op = Op::read;
-    bool fua = false;            // write: durable before it is answered
-    bool one_of_many = false;    // a piece of a request whose pieces should run side by side
+    bool fua = false;          // write: durable before it is answered
+    bool one_of_many = false;  // a piece of a request whose pieces should run side by side
     Sector sector = 0;
-    Sector count = 0;            // 0 for a flush
-    Memory* memory = nullptr;    // read, write: where the data is (see Memory) ...
-    size_t offset = 0;           // ... from this byte on
-    uint64_t generation = 0;     // the Volume::generation() it is meant for; 0: any
-    Cancel* cancel = nullptr;    // who may interrupt it while it is parked; or nobody
+    Sector count = 0;          // 0 for a flush
+    Memory* memory = nullptr;  // read, write: where the data is (see Memory) ...
+    size_t offset = 0;         // ... from this byte on
+    uint64_t generation = 0;   // the Volume::generation() it is meant for; 0: any
+    Cancel* cancel = nullptr;  // who may interrupt it while it is parked; or nobody
 
     Sector end() const { return sector + count; }
     std::byte* data() const { return memory->data() + offset; }

@@ -32,7 +32,8 @@ struct Spawned {
 
     static Spawned run(Executor* executor, Task<Status> task) {
         {
-            Task<Status> whole = std::move(task);  // gone, with all it was given, before it is counted as done
+            Task<Status> whole =
+                std::move(task);  // gone, with all it was given, before it is counted as done
             Status ignored = co_await whole;
             static_cast<void>(ignored);
         }
@@ -84,17 +85,22 @@ int64_t do_blocking(const Operation& operation) {
         iovec data{operation.data, operation.bytes};
         auto offset = static_cast<off_t>(operation.offset);
         switch (operation.kind) {
-            case Operation::Kind::read: done = pread(operation.fd, operation.data, operation.bytes, offset); break;
+            case Operation::Kind::read:
+                done = pread(operation.fd, operation.data, operation.bytes, offset);
+                break;
             case Operation::Kind::write:
                 done = operation.dsync ? pwritev2(operation.fd, &data, 1, offset, RWF_DSYNC)
                                        : pwrite(operation.fd, operation.data, operation.bytes, offset);
                 break;
-            case Operation::Kind::sync: done = fdatasync(operation.fd); break;
+            case Operation::Kind::sync:
+                done = fdatasync(operation.fd);
+                break;
             case Operation::Kind::fallocate:
                 done = fallocate(operation.fd, operation.mode, offset, static_cast<off_t>(operation.bytes));
                 break;
             case Operation::Kind::sleep:
-            case Operation::Kind::resume: return 0;
+            case Operation::Kind::resume:
+                return 0;
         }
         if (done >= 0) return done;
         if (errno != EINTR) return -errno;
@@ -110,7 +116,8 @@ std::unique_ptr<Executor> make_executor(const std::string& wanted) {
     std::unique_ptr<Executor> executor = make_uring_executor(why_not);
     if (executor) return executor;
     if (wanted == "io_uring")
-        throw Refused(ENOSYS, "io_uring can't be had here: " + why_not, "-o executor=threads works everywhere");
+        throw Refused(ENOSYS, "io_uring can't be had here: " + why_not,
+                      "-o executor=threads works everywhere");
     log_line(Severity::info, "io_uring can't be had here (" + why_not + "): using threads");
     return make_pool_executor(kPoolThreads);
 }

@@ -29,16 +29,16 @@ struct Operation {
     enum class Kind : uint8_t { read, write, sync, fallocate, sleep, resume };
 
     Kind kind = Kind::resume;
-    bool dsync = false;             // write: durable before it answers (RWF_DSYNC)
+    bool dsync = false;  // write: durable before it answers (RWF_DSYNC)
     int fd = -1;
-    int mode = 0;                   // fallocate: FALLOC_FL_...
+    int mode = 0;  // fallocate: FALLOC_FL_...
     std::byte* data = nullptr;
     uint64_t bytes = 0;
     uint64_t offset = 0;
-    int64_t deadline_ns = 0;        // sleep: on the executor's clock
-    int64_t until[2] = {};          // the executor's own form of it
+    int64_t deadline_ns = 0;  // sleep: on the executor's clock
+    int64_t until[2] = {};    // the executor's own form of it
     std::coroutine_handle<> waiter;
-    int64_t result = 0;             // bytes done, or a negative errno
+    int64_t result = 0;  // bytes done, or a negative errno
 };
 
 class Executor {

@@ -23,11 +23,16 @@ constexpr uint64_t kZeroPiece = 1 << 20;  // bytes written at a time where nothi
 
 const char* name_of(Op op) {
     switch (op) {
-        case Op::read: return "read";
-        case Op::write: return "write";
-        case Op::flush: return "flush";
-        case Op::discard: return "discard";
-        case Op::write_zeroes: return "write zeroes";
+        case Op::read:
+            return "read";
+        case Op::write:
+            return "write";
+        case Op::flush:
+            return "flush";
+        case Op::discard:
+            return "discard";
+        case Op::write_zeroes:
+            return "write zeroes";
     }
     return "?";
 }
@@ -47,19 +52,24 @@ std::shared_ptr<FileDevice> FileDevice::open(Executor& executor, const std::stri
     if (::stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode) && !S_ISBLK(found.st_mode))
         throw Refused(ENOTBLK, path + " is neither a file nor a block device");
     switch (error) {
-        case EISDIR: throw Refused(ENOTBLK, path + " is a directory", "a file or a block device");
-        case ENXIO: throw Refused(ENXIO, path + " has no device behind it");
+        case EISDIR:
+            throw Refused(ENOTBLK, path + " is a directory", "a file or a block device");
+        case ENXIO:
+            throw Refused(ENXIO, path + " has no device behind it");
         case EINVAL:
             if (options.direct)
-                throw Refused(EINVAL, path + " can't be opened with O_DIRECT", "mount with -o backing=cached");
+                throw Refused(EINVAL, path + " can't be opened with O_DIRECT",
+                              "mount with -o backing=cached");
             break;
         case EACCES:
         case EROFS:
         case EPERM:
             if (options.writable && ::access(path.c_str(), R_OK) == 0)
-                throw Refused(error, path + " can't be written", "a read-only table (load --readonly) needs no more");
+                throw Refused(error, path + " can't be written",
+                              "a read-only table (load --readonly) needs no more");
             break;
-        default: break;
+        default:
+            break;
     }
     throw Refused(error, "can't open " + path);
 }
@@ -81,7 +91,8 @@ std::shared_ptr<FileDevice> FileDevice::ram(Executor& executor, uint64_t bytes, 
     int fd = ::memfd_create("dmfs", MFD_CLOEXEC);
     if (fd < 0) throw Refused(errno, "no memory for " + name);
     auto device = adopt(executor, fd, std::move(name), Options{});
-    if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0) throw Refused(errno, "no memory for " + device->name_);
+    if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0)
+        throw Refused(errno, "no memory for " + device->name_);
     return device;
 }
 
@@ -108,8 +119,8 @@ void FileDevice::learn_limits() {
     limits_.logical_block = 4096;
 #ifdef STATX_DIOALIGN
     struct statx found;
-    if (::statx(fd_, "", AT_EMPTY_PATH, STATX_DIOALIGN, &found) == 0 && (found.stx_mask & STATX_DIOALIGN) != 0 &&
-        found.stx_dio_offset_align != 0)
+    if (::statx(fd_, "", AT_EMPTY_PATH, STATX_DIOALIGN, &found) == 0 &&
+        (found.stx_mask & STATX_DIOALIGN) != 0 && found.stx_dio_offset_align != 0)
         limits_.logical_block = std::max<uint32_t>(512, found.stx_dio_offset_align);
 #endif
     limits_.physical_block = limits_.io_min = limits_.logical_block;
@@ -139,13 +150,15 @@ Extent FileDevice::extent(Sector at) {
 Sector FileDevice::allocated(Sector, Sector length) {
     struct stat found;
     if (number_ || ::fstat(fd_, &found) != 0 || found.st_size <= 0) return length;
-    double share = static_cast<double>(bytes_of(static_cast<Sector>(found.st_blocks))) / static_cast<double>(found.st_size);
+    double share = static_cast<double>(bytes_of(static_cast<Sector>(found.st_blocks))) /
+                   static_cast<double>(found.st_size);
     return share >= 1 ? length : static_cast<Sector>(static_cast<double>(length) * share);
 }
 
 Status FileDevice::failed(const Bio& bio, int error) const {
-    log_line(Severity::error, std::string(name_of(bio.op)) + " of " + std::to_string(bio.count) + " sectors at " +
-                                  std::to_string(bio.sector) + " of " + name_ + ": " + strerror(error));
+    log_line(Severity::error, std::string(name_of(bio.op)) + " of " + std::to_string(bio.count) +
+                                  " sectors at " + std::to_string(bio.sector) + " of " + name_ + ": " +
+                                  strerror(error));
     return Status(error);
 }
 
@@ -156,13 +169,17 @@ Task<Status> FileDevice::io(Bio bio) {
     operation.bytes = bio.bytes();
     switch (bio.op) {
         case Op::read:
-        case Op::write: return transfer(bio);
-        case Op::flush: operation.kind = Operation::Kind::sync; return operate(operation, bio);
+        case Op::write:
+            return transfer(bio);
+        case Op::flush:
+            operation.kind = Operation::Kind::sync;
+            return operate(operation, bio);
         case Op::discard:
             operation.kind = Operation::Kind::fallocate;
             operation.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
             return operate(operation, bio);
-        case Op::write_zeroes: return write_zeroes(bio);
+        case Op::write_zeroes:
+            return write_zeroes(bio);
     }
     return Task<Status>::ready(Status(EOPNOTSUPP));
 }

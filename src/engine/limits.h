@@ -18,7 +18,7 @@ struct Limits {
     uint32_t io_opt = 0;               // bytes; the preferred request, 0: none
     uint32_t discard_granularity = 0;  // bytes; 0: nothing can be discarded
     bool write_zeroes = true;
-    bool write_cache = false;          // a write is durable only after a flush
+    bool write_cache = false;  // a write is durable only after a flush
     bool fua = false;
 
     bool discard() const { return discard_granularity != 0; }

@@ -26,7 +26,8 @@ std::shared_ptr<Volume> Namespace::create(const std::string& name, const std::st
     std::lock_guard guard(mutex_);
     if (names_.contains(name)) throw Refused(EBUSY, "the name '" + name + "' is taken");
     if (!uuid.empty() && uuids_.contains(uuid)) throw Refused(EBUSY, "the uuid '" + uuid + "' is taken");
-    if (minor && minors_.contains(*minor)) throw Refused(ENXIO, "the minor number " + std::to_string(*minor) + " is taken");
+    if (minor && minors_.contains(*minor))
+        throw Refused(ENXIO, "the minor number " + std::to_string(*minor) + " is taken");
     uint32_t number = minor.value_or(0);
     if (!minor)
         for (const auto& [taken, other] : minors_) {
@@ -65,10 +66,12 @@ Outcome Namespace::remove(Volume& volume, bool deferred, bool only_if_deferred) 
                 return {};
             }
             std::string users = users_of(volume);
-            return Refused(EBUSY, "'" + volume.name_ + "' is open " + std::to_string(volume.open_count_) +
-                                      (volume.open_count_ == 1 ? " time" : " times") +
-                                      (users.empty() ? "" : ", by the tables of: " + users),
-                           "close its files, detach its loop devices, remove the volumes that stand on it; or remove --deferred");
+            return Refused(EBUSY,
+                           "'" + volume.name_ + "' is open " + std::to_string(volume.open_count_) +
+                               (volume.open_count_ == 1 ? " time" : " times") +
+                               (users.empty() ? "" : ", by the tables of: " + users),
+                           "close its files, detach its loop devices, remove the volumes that stand on it; "
+                           "or remove --deferred");
         }
         keep = volume.shared_from_this();
         forget(volume);
@@ -107,7 +110,9 @@ Outcome Namespace::set_uuid(Volume& volume, const std::string& uuid) {
         std::lock_guard guard(mutex_);
         if (volume.removed_) return Refused(ENXIO, "the volume was removed");
         if (uuids_.contains(uuid)) return Refused(EBUSY, "the uuid '" + uuid + "' is taken");
-        if (!volume.uuid_.empty()) return Refused(EINVAL, "the volume has the uuid '" + volume.uuid_ + "' already", "a uuid is given once");
+        if (!volume.uuid_.empty())
+            return Refused(EINVAL, "the volume has the uuid '" + volume.uuid_ + "' already",
+                           "a uuid is given once");
         volume.uuid_ = uuid;
         uuids_[uuid] = &volume;
     }
@@ -151,7 +156,8 @@ std::shared_ptr<Volume> Namespace::open(const std::shared_ptr<Volume>& volume) {
     std::lock_guard guard(mutex_);
     if (volume->removed_) throw Refused(ENXIO, "the volume was removed");
     if (!volume->had_table_)
-        throw Refused(ENXIO, "'" + volume->name_ + "' never had a table", "write one to .control/" + volume->name_ + "/table");
+        throw Refused(ENXIO, "'" + volume->name_ + "' never had a table",
+                      "write one to .control/" + volume->name_ + "/table");
     volume->open_count_++;
     return {volume.get(), [this, volume](Volume*) { close(volume); }};
 }
@@ -194,7 +200,8 @@ std::string Namespace::users_of(const Volume& volume) const {
         bool uses = false;
         for (const Table* table : {other->live_.get(), other->inactive_.get(), other->incoming_.get()})
             if (table != nullptr)
-                for (const std::shared_ptr<Device>& device : table->devices()) uses |= device.get() == &volume;
+                for (const std::shared_ptr<Device>& device : table->devices())
+                    uses |= device.get() == &volume;
         if (uses) users += (users.empty() ? "" : ", ") + name;
     }
     return users;

@@ -99,7 +99,8 @@ class PoolExecutor final : public Executor {
                 clock_.wait(lock);
                 continue;
             }
-            std::chrono::steady_clock::time_point until{std::chrono::nanoseconds(sleepers_.top()->deadline_ns)};
+            std::chrono::steady_clock::time_point until{
+                std::chrono::nanoseconds(sleepers_.top()->deadline_ns)};
             if (std::chrono::steady_clock::now() < until) {
                 clock_.wait_until(lock, until);
                 continue;
@@ -114,7 +115,9 @@ class PoolExecutor final : public Executor {
     }
 
     struct Later {
-        bool operator()(const Operation* a, const Operation* b) const { return a->deadline_ns > b->deadline_ns; }
+        bool operator()(const Operation* a, const Operation* b) const {
+            return a->deadline_ns > b->deadline_ns;
+        }
     };
 
     std::mutex mutex_;
@@ -128,6 +131,8 @@ class PoolExecutor final : public Executor {
 
 }  // namespace
 
-std::unique_ptr<Executor> make_pool_executor(unsigned threads) { return std::make_unique<PoolExecutor>(threads); }
+std::unique_ptr<Executor> make_pool_executor(unsigned threads) {
+    return std::make_unique<PoolExecutor>(threads);
+}
 
 }  // namespace dmfs

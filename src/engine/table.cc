@@ -72,13 +72,15 @@ Extent Table::extent(Sector at) {
 // Rows that the range touches count whole, then in proportion.
 Sector Table::allocated(Sector start, Sector length) const {
     Sector taken = 0, mapped = 0;
-    for (size_t index = row_index(start); index < rows_.size() && rows_[index].start < start + length; index++) {
+    for (size_t index = row_index(start); index < rows_.size() && rows_[index].start < start + length;
+         index++) {
         mapped += rows_[index].length;
         rows_[index].target->each_device(
             [&](Device& device, Sector from, Sector count) { taken += device.allocated(from, count); });
     }
     if (mapped <= length) return taken;
-    return static_cast<Sector>(static_cast<double>(taken) / static_cast<double>(mapped) * static_cast<double>(length));
+    return static_cast<Sector>(static_cast<double>(taken) / static_cast<double>(mapped) *
+                               static_cast<double>(length));
 }
 
 // Suspend and resume.
@@ -124,7 +126,8 @@ void Table::settle_limits() {
         if (row.target->flushing() == Flushing::itself) flushed_targets_.push_back(row.target.get());
         if (row.target->flushing() == Flushing::devices)
             row.target->each_device([&](Device& device, Sector, Sector) {
-                if (std::find(flushed_devices_.begin(), flushed_devices_.end(), &device) == flushed_devices_.end())
+                if (std::find(flushed_devices_.begin(), flushed_devices_.end(), &device) ==
+                    flushed_devices_.end())
                     flushed_devices_.push_back(&device);
             });
     }

@@ -22,12 +22,12 @@ struct TableSource {
     Executor& executor;
     const TargetRegistry& registry;
     DeviceSource& devices;
-    std::string folder;                  // where relative paths begin
+    std::string folder;  // where relative paths begin
     bool writable = true;
-    std::function<void()> raise_event;   // see TargetSetup::raise_event
-    std::string file = "table";          // what refusals call the text
+    std::function<void()> raise_event;  // see TargetSetup::raise_event
+    std::string file = "table";         // what refusals call the text
     size_t first_line = 1;
-    bool partial = false;                // the text may go on: no rows yet are no table yet
+    bool partial = false;  // the text may go on: no rows yet are no table yet
 };
 
 class Table {

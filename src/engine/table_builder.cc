@@ -30,14 +30,16 @@ bool scan_number(const std::string& word, uint64_t& value) {
 // The line without its comment: a # that no backslash quotes, and what follows.
 std::string_view without_comment(std::string_view line) {
     for (size_t at = 0; at < line.size(); at++) {
-        if (line[at] == '\\') at++;
-        else if (line[at] == '#') return line.substr(0, at);
+        if (line[at] == '\\')
+            at++;
+        else if (line[at] == '#')
+            return line.substr(0, at);
     }
     return line;
 }
 
-constexpr size_t kMaxRows = 1 << 20;      // DM_MAX_TARGETS
-constexpr size_t kTypeBytes = 16;         // DM_MAX_TYPE_NAME
+constexpr size_t kMaxRows = 1 << 20;  // DM_MAX_TARGETS
+constexpr size_t kTypeBytes = 16;     // DM_MAX_TYPE_NAME
 
 }  // namespace
 
@@ -59,7 +61,8 @@ class TableBuilder {
         place_.line = 0;
         if (table_->rows_.empty() && source.partial) return nullptr;
         if (table_->rows_.empty())
-            throw Refused(EINVAL, "the table has no rows", "a row is START LENGTH TARGET ARGUMENTS, such as `0 2048 zero`");
+            throw Refused(EINVAL, "the table has no rows",
+                          "a row is START LENGTH TARGET ARGUMENTS, such as `0 2048 zero`");
         table_->settle_limits();
         for (const Table::Row& row : table_->rows_) check_alignment(row);
         return std::move(table_);
@@ -92,22 +95,31 @@ class TableBuilder {
         std::vector<Word> words = split_words(without_comment(line));
         if (words.empty()) return;
         if (words.size() < 3)
-            throw refuse(words.back(), EINVAL, "a row of " + std::to_string(words.size()) + (words.size() == 1 ? " word" : " words"),
-                         "START LENGTH TARGET ARGUMENTS");
+            throw refuse(
+                words.back(), EINVAL,
+                "a row of " + std::to_string(words.size()) + (words.size() == 1 ? " word" : " words"),
+                "START LENGTH TARGET ARGUMENTS");
         Sector start = row_number(words[0], "start");
         Sector length = row_number(words[1], "length");
         if (table_->rows_.size() == kMaxRows)
             throw refuse(words[0], EOVERFLOW, "more than " + std::to_string(kMaxRows) + " rows", {});
         if (start != table_->size_)
-            throw refuse(words[0], EINVAL, "the row begins at sector " + std::to_string(start) + (start > table_->size_ ? ": a gap" : ": an overlap"),
-                         std::to_string(table_->size_) + (table_->rows_.empty() ? ", where a table begins" : ", where the row before ends"));
+            throw refuse(
+                words[0], EINVAL,
+                "the row begins at sector " + std::to_string(start) +
+                    (start > table_->size_ ? ": a gap" : ": an overlap"),
+                std::to_string(table_->size_) +
+                    (table_->rows_.empty() ? ", where a table begins" : ", where the row before ends"));
         if (length == 0) throw refuse(words[1], EINVAL, "a row of no length", "at least 1 sector");
         if (length > kMaxSectors || start > kMaxSectors - length)
-            throw refuse(words[1], EINVAL, "the row ends beyond 2^63 bytes", "at most " + std::to_string(kMaxSectors - start) + " sectors here");
-        const TargetType* type = words[2].text.size() < kTypeBytes ? source.registry.find(words[2].text) : nullptr;
+            throw refuse(words[1], EINVAL, "the row ends beyond 2^63 bytes",
+                         "at most " + std::to_string(kMaxSectors - start) + " sectors here");
+        const TargetType* type =
+            words[2].text.size() < kTypeBytes ? source.registry.find(words[2].text) : nullptr;
         if (type == nullptr) {
             std::string known;
-            for (const TargetType& each : source.registry.types) known += (known.empty() ? "" : ", ") + std::string(each.name);
+            for (const TargetType& each : source.registry.types)
+                known += (known.empty() ? "" : ", ") + std::string(each.name);
             throw refuse(words[2], EINVAL, "no target '" + words[2].text + "'", "one of " + known);
         }
         add(start, length, *type, std::vector<Word>(words.begin() + 3, words.end()));
@@ -116,7 +128,8 @@ class TableBuilder {
     Sector row_number(const Word& word, const char* what) const {
         Sector value = 0;
         if (!scan_number(word.text, value))
-            throw refuse(word, EINVAL, std::string("the row's ") + what + " is no number of sectors", "decimal digits");
+            throw refuse(word, EINVAL, std::string("the row's ") + what + " is no number of sectors",
+                         "decimal digits");
         return value;
     }
 
@@ -126,7 +139,8 @@ class TableBuilder {
         try {
             target = type.make(setup);
         } catch (const Refused& refused) {
-            Refused named(refused.error(), std::string(type.name) + ": " + refused.reason(), refused.remedy());
+            Refused named(refused.error(), std::string(type.name) + ": " + refused.reason(),
+                          refused.remedy());
             throw named.at(refused.place()).at(place_);
         }
         Sector chunk = target->chunk();
@@ -143,9 +157,12 @@ class TableBuilder {
         bool stands_alone = true;
         row.target->each_device([&](Device&, Sector, Sector) { stands_alone = false; });
         if (stands_alone && table_->rows_.size() == 1) return;
-        throw Refused(EINVAL, "the row [" + std::to_string(row.start) + ", " + std::to_string(row.start + row.length) + ") cuts a block of " +
-                                  std::to_string(table_->limits_.logical_block) + " bytes in two",
-                      "rows of whole blocks").at(lines_[static_cast<size_t>(&row - table_->rows_.data())]);
+        throw Refused(EINVAL,
+                      "the row [" + std::to_string(row.start) + ", " +
+                          std::to_string(row.start + row.length) + ") cuts a block of " +
+                          std::to_string(table_->limits_.logical_block) + " bytes in two",
+                      "rows of whole blocks")
+            .at(lines_[static_cast<size_t>(&row - table_->rows_.data())]);
     }
 
     std::shared_ptr<Table> table_;
@@ -176,13 +193,17 @@ Refused TargetSetup::refuse(size_t index, std::string reason, std::string remedy
 
 void TargetSetup::need_words(size_t count, std::string_view usage) const {
     if (words() == count) return;
-    throw refuse(count, std::to_string(words()) + (words() == 1 ? " argument" : " arguments") + ", not " + std::to_string(count),
+    throw refuse(count,
+                 std::to_string(words()) + (words() == 1 ? " argument" : " arguments") + ", not " +
+                     std::to_string(count),
                  std::string(usage));
 }
 
 void TargetSetup::need_at_least(size_t count, std::string_view usage) const {
     if (words() >= count) return;
-    throw refuse(words(), std::to_string(words()) + (words() == 1 ? " argument" : " arguments") + ", not at least " + std::to_string(count),
+    throw refuse(words(),
+                 std::to_string(words()) + (words() == 1 ? " argument" : " arguments") + ", not at least " +
+                     std::to_string(count),
                  std::string(usage));
 }
 
@@ -199,7 +220,8 @@ uint64_t TargetSetup::number(size_t index, std::string_view what, uint64_t least
 
 Sector TargetSetup::sector(size_t index, std::string_view what) const {
     std::optional<uint64_t> value = parse_decimal(word(index));
-    if (!value) throw refuse(index, std::string(what) + " '" + word(index) + "' is no sector", "decimal digits");
+    if (!value)
+        throw refuse(index, std::string(what) + " '" + word(index) + "' is no sector", "decimal digits");
     return *value;
 }
 
@@ -215,7 +237,9 @@ Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t st
     if (problem.empty()) return *device;
     std::string remedy;
     if (size >= length) remedy = "a start of at most " + std::to_string(size - length);
-    if (start < size) remedy += (remedy.empty() ? "" : ", or ") + ("at most " + std::to_string(size - start)) + " sectors from here";
+    if (start < size)
+        remedy += (remedy.empty() ? "" : ", or ") + ("at most " + std::to_string(size - start)) +
+                  " sectors from here";
     throw refuse(start_index, problem, remedy);
 }
 
@@ -228,12 +252,14 @@ std::string area_problem(Device& device, Sector start, Sector length) {
         return device.name() + " ends at sector " + std::to_string(size) + ", before the end of " + area;
     Sector block = device.limits().logical_block / kSectorBytes;
     if (start % block != 0 || length % block != 0)
-        return area + " does not lie on whole blocks of " + std::to_string(block * kSectorBytes) + " bytes of " + device.name();
+        return area + " does not lie on whole blocks of " + std::to_string(block * kSectorBytes) +
+               " bytes of " + device.name();
     return {};
 }
 
 const TargetType* TargetRegistry::find(std::string_view name) const {
-    auto found = std::find_if(types.begin(), types.end(), [&](const TargetType& type) { return type.name == name; });
+    auto found =
+        std::find_if(types.begin(), types.end(), [&](const TargetType& type) { return type.name == name; });
     return found == types.end() ? nullptr : &*found;
 }
 

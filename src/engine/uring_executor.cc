@@ -101,9 +101,12 @@ class UringExecutor final : public Executor {
                 io_uring_prep_write(entry, operation.fd, operation.data, bytes, operation.offset);
                 if (operation.dsync) entry->rw_flags = RWF_DSYNC;
                 break;
-            case Operation::Kind::sync: io_uring_prep_fsync(entry, operation.fd, IORING_FSYNC_DATASYNC); break;
+            case Operation::Kind::sync:
+                io_uring_prep_fsync(entry, operation.fd, IORING_FSYNC_DATASYNC);
+                break;
             case Operation::Kind::fallocate:
-                io_uring_prep_fallocate(entry, operation.fd, operation.mode, static_cast<off_t>(operation.offset),
+                io_uring_prep_fallocate(entry, operation.fd, operation.mode,
+                                        static_cast<off_t>(operation.offset),
                                         static_cast<off_t>(operation.bytes));
                 break;
             case Operation::Kind::sleep: {
@@ -114,7 +117,9 @@ class UringExecutor final : public Executor {
                 io_uring_prep_timeout(entry, until, 0, IORING_TIMEOUT_ABS);
                 break;
             }
-            case Operation::Kind::resume: io_uring_prep_nop(entry); break;
+            case Operation::Kind::resume:
+                io_uring_prep_nop(entry);
+                break;
         }
         io_uring_sqe_set_data64(entry, reinterpret_cast<uint64_t>(&operation));
     }

@@ -279,10 +279,12 @@ Task<Outcome> Volume::message(Sector sector, std::vector<Word> words, std::strin
 
 Outcome Volume::set_geometry(Geometry geometry) {
     if (geometry.cylinders > 65535 || geometry.heads > 255 || geometry.sectors > 255)
-        return Refused(EINVAL, "the geometry is out of range", "at most 65535 cylinders, 255 heads, 255 sectors");
+        return Refused(EINVAL, "the geometry is out of range",
+                       "at most 65535 cylinders, 255 heads, 255 sectors");
     // As the kernel has it: compared with the geometry's own capacity.
     Sector capacity = Sector{geometry.cylinders} * geometry.heads * geometry.sectors;
-    if (geometry.start > capacity) return Refused(EINVAL, "the start lies beyond cylinders x heads x sectors");
+    if (geometry.start > capacity)
+        return Refused(EINVAL, "the start lies beyond cylinders x heads x sectors");
     std::lock_guard guard(space_.mutex_);
     geometry_ = geometry;
     return {};

@@ -29,36 +29,59 @@ std::string request_name(Kind kind, const std::string& text) {
 
 std::string Controls::text(Node node, Volume* volume) {
     if (volume == nullptr) switch (node.kind) {
-        case Kind::version: return version_text();
-        case Kind::targets: return targets_text();
-        case Kind::log: return log_text();
-        case Kind::options: return options_text_;
-        case Kind::error: break;
-        default: return {};
-    }
+            case Kind::version:
+                return version_text();
+            case Kind::targets:
+                return targets_text();
+            case Kind::log:
+                return log_text();
+            case Kind::options:
+                return options_text_;
+            case Kind::error:
+                break;
+            default:
+                return {};
+        }
     auto kept = [&](std::map<uint64_t, std::string>& texts) {
         std::lock_guard guard(mutex_);
         auto found = texts.find(node.id);
         return found == texts.end() ? std::string() : found->second;
     };
     switch (node.kind) {
-        case Kind::table: return table_text(*volume, Which::live);
-        case Kind::inactive: return table_text(*volume, Which::inactive);
-        case Kind::state: return state_text(*volume);
-        case Kind::status: return status_text(*volume, Which::live);
-        case Kind::inactive_status: return status_text(*volume, Which::inactive);
-        case Kind::measure: return measure_text(*volume);
-        case Kind::info: return info_text(*volume);
-        case Kind::message: return kept(answers_);
-        case Kind::error: return kept(errors_);
-        case Kind::uuid: return volume->uuid().empty() ? "" : volume->uuid() + "\n";
-        case Kind::deps: return deps_text(*volume, Which::live);
-        case Kind::inactive_deps: return deps_text(*volume, Which::inactive);
-        case Kind::events: return std::to_string(volume->event_number()) + "\n";
-        case Kind::stats: return stats_text(*volume);
-        case Kind::inflight: return inflight_text(*volume);
-        case Kind::limits: return limits_text(*volume);
-        default: return {};
+        case Kind::table:
+            return table_text(*volume, Which::live);
+        case Kind::inactive:
+            return table_text(*volume, Which::inactive);
+        case Kind::state:
+            return state_text(*volume);
+        case Kind::status:
+            return status_text(*volume, Which::live);
+        case Kind::inactive_status:
+            return status_text(*volume, Which::inactive);
+        case Kind::measure:
+            return measure_text(*volume);
+        case Kind::info:
+            return info_text(*volume);
+        case Kind::message:
+            return kept(answers_);
+        case Kind::error:
+            return kept(errors_);
+        case Kind::uuid:
+            return volume->uuid().empty() ? "" : volume->uuid() + "\n";
+        case Kind::deps:
+            return deps_text(*volume, Which::live);
+        case Kind::inactive_deps:
+            return deps_text(*volume, Which::inactive);
+        case Kind::events:
+            return std::to_string(volume->event_number()) + "\n";
+        case Kind::stats:
+            return stats_text(*volume);
+        case Kind::inflight:
+            return inflight_text(*volume);
+        case Kind::limits:
+            return limits_text(*volume);
+        default:
+            return {};
     }
 }
 
@@ -102,7 +125,8 @@ Outcome Controls::check_table(ControlFile& file) {
     size_t whole = file.written.rfind('\n') + 1;  // 0 if there is none
     if (whole == 0 || file.written.size() > kCheckedText) return {};
     try {
-        std::shared_ptr<Table> table = dm_.build(*file.volume, file.written.substr(0, whole), file.folder, true);
+        std::shared_ptr<Table> table =
+            dm_.build(*file.volume, file.written.substr(0, whole), file.folder, true);
         if (whole == file.written.size()) file.checked = std::move(table);
         return {};
     } catch (const Refused& refused) {
@@ -122,12 +146,14 @@ Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
     file->held = false;
     if (killed) co_return kOk;
     if (file->pieces > 1 && file->written.back() != '\n')
-        co_return note(file->node.id,
-                       Refused(EINVAL, "the text came in pieces and does not end in a newline: it may be cut short",
-                               "a newline at the end"),
-                       request_name(file->node.kind, {}));
-    Task<Outcome> applying =
-        is_table(file->node.kind) ? apply_table(file, cancel) : apply(file, std::exchange(file->written, {}), cancel);
+        co_return note(
+            file->node.id,
+            Refused(EINVAL, "the text came in pieces and does not end in a newline: it may be cut short",
+                    "a newline at the end"),
+            request_name(file->node.kind, {}));
+    Task<Outcome> applying = is_table(file->node.kind)
+                                 ? apply_table(file, cancel)
+                                 : apply(file, std::exchange(file->written, {}), cancel);
     Outcome outcome = co_await applying;
     co_return note(file->node.id, outcome, request_name(file->node.kind, {}));
 }
@@ -171,7 +197,8 @@ Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cance
             Outcome outcome = co_await creating;
             co_return outcome;
         }
-        default: co_return Refused(EPERM, "this file is only read");
+        default:
+            co_return Refused(EPERM, "this file is only read");
     }
 }
 

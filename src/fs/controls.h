@@ -27,11 +27,11 @@ struct ControlFile {
     std::shared_ptr<Table> checked;  // what it makes, if all of it is checked
     std::string folder;              // of the process that wrote last
 
-    std::mutex mutex;                // guards what follows
-    std::string text;                // what is being read
-    bool answered = false;           // message: text is the answer to a message
-    uint32_t events_seen = 0;        // events: the number that was read last ...
-    bool events_read = false;        // ... if any was
+    std::mutex mutex;          // guards what follows
+    std::string text;          // what is being read
+    bool answered = false;     // message: text is the answer to a message
+    uint32_t events_seen = 0;  // events: the number that was read last ...
+    bool events_read = false;  // ... if any was
     fuse_pollhandle* poll = nullptr;
 };
 
@@ -45,7 +45,8 @@ class Controls {
     // A write of `text` at `offset`. A table is checked now and applied at close: a
     // shell writes each line by itself, and half a table shall not go live. `create`
     // makes the volumes of whole lines; the other files do what they are told.
-    Task<Status> write(ControlFile* file, std::string text, uint64_t offset, std::string folder, Cancel* cancel);
+    Task<Status> write(ControlFile* file, std::string text, uint64_t offset, std::string folder,
+                       Cancel* cancel);
     // At close: applies what is held; `killed`: the process that closes was killed in
     // the middle of it, so it is dropped.
     Task<Status> finish(ControlFile* file, bool killed, Cancel* cancel);

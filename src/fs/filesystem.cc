@@ -20,7 +20,11 @@ constexpr std::chrono::seconds kFinishPatience{30};
 }  // namespace
 
 FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder)
-    : dm_(dm), options_(options), start_folder_(std::move(start_folder)), controls_(dm, options.text()), events_(dm.volumes().executor()),
+    : dm_(dm),
+      options_(options),
+      start_folder_(std::move(start_folder)),
+      controls_(dm, options.text()),
+      events_(dm.volumes().executor()),
       dropped_(dm.volumes().executor()),
       waiting_(options.park_seconds),
       notifier_({}, std::chrono::seconds(0)),
@@ -56,7 +60,8 @@ Task<Status> FileSystem::flush_last(std::shared_ptr<Volume> volume) {
     flush.op = Op::flush;
     Task<Status> flushing = volume->io(flush);
     Status status = co_await flushing;
-    if (!status) log_line(Severity::error, "the last flush of " + volume->name() + ": " + strerror(status.error()));
+    if (!status)
+        log_line(Severity::error, "the last flush of " + volume->name() + ": " + strerror(status.error()));
     co_return status;
 }
 
@@ -66,7 +71,8 @@ bool FileSystem::finish() {
     for (const auto& volume : dm_.volumes().volumes())
         if (volume->live() && !volume->suspended()) spawn(flush_last(volume));
     bool finished = drain() && quiet;
-    if (!finished) log_line(Severity::error, "requests are still under way after half a minute: leaving them");
+    if (!finished)
+        log_line(Severity::error, "requests are still under way after half a minute: leaving them");
     return finished;
 }
 
@@ -104,7 +110,8 @@ Status FileSystem::attributes(Node node, struct stat* found) {
         const ControlNode* control = control_node(node);
         if (control == nullptr) return Status(ENOENT);
         found->st_mode = S_IFREG | control->mode;
-        if (node.kind == Kind::error) found->st_size = static_cast<off_t>(controls_.text(node, volume.get()).size());
+        if (node.kind == Kind::error)
+            found->st_size = static_cast<off_t>(controls_.text(node, volume.get()).size());
     }
     std::lock_guard guard(mutex_);
     if (auto owner = owners_.find(node.ino()); owner != owners_.end()) {
@@ -178,7 +185,8 @@ Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_s
     }
     if ((to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) == 0) return kOk;
     std::lock_guard guard(mutex_);
-    Owner& owner = owners_.try_emplace(node.ino(), Owner{found.st_mode & 07777, found.st_uid, found.st_gid}).first->second;
+    Owner& owner = owners_.try_emplace(node.ino(), Owner{found.st_mode & 07777, found.st_uid, found.st_gid})
+                       .first->second;
     if ((to_set & FUSE_SET_ATTR_MODE) != 0) owner.mode = wanted.st_mode & 07777;
     if ((to_set & FUSE_SET_ATTR_UID) != 0) owner.uid = wanted.st_uid;
     if ((to_set & FUSE_SET_ATTR_GID) != 0) owner.gid = wanted.st_gid;
@@ -187,7 +195,8 @@ Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_s
 
 // Requests to volumes. `open` stays until the kernel releases it, behind its last request.
 
-Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, size_t size, uint64_t offset) {
+Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, size_t size,
+                                     uint64_t offset) {
     Request request(fuse_request, &waiting_);
     VolumeFile& file = *open->file;
     uint64_t end = file.bytes();
@@ -207,14 +216,16 @@ Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, 
     co_return status;
 }
 
-Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open, const char* data, size_t size,
-                                      uint64_t offset, bool fua) {
+Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open, const char* data,
+                                      size_t size, uint64_t offset, bool fua) {
     Request request(fuse_request, &waiting_);
     VolumeFile& file = *open->file;
     uint64_t end = file.bytes();
     Status status;
-    if (file.volume().readonly()) status = Status(EPERM);
-    else if (offset >= end && size > 0) status = Status(ENOSPC);
+    if (file.volume().readonly())
+        status = Status(EPERM);
+    else if (offset >= end && size > 0)
+        status = Status(ENOSPC);
     if (!status || size == 0) {
         request.reply(status);
         co_return status;
@@ -243,9 +254,12 @@ Task<Status> FileSystem::clear_volume(fuse_req_t fuse_request, OpenVolume* open,
     Request request(fuse_request, &waiting_);
     VolumeFile& file = *open->file;
     Status status;
-    if (file.volume().readonly()) status = Status(EPERM);
-    else if (length == 0 || offset > file.bytes() || length > file.bytes() - offset) status = Status(EINVAL);
-    else if (op == Op::discard && !file.volume().limits().discard()) status = Status(EOPNOTSUPP);
+    if (file.volume().readonly())
+        status = Status(EPERM);
+    else if (length == 0 || offset > file.bytes() || length > file.bytes() - offset)
+        status = Status(EINVAL);
+    else if (op == Op::discard && !file.volume().limits().discard())
+        status = Status(EOPNOTSUPP);
     if (status) {
         Task<Status> clearing = file.clear(op, offset, length, &request);
         status = co_await clearing;
@@ -275,7 +289,8 @@ Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file,
     Request request(fuse_request, &waiting_);
     auto unchanged = [this, file] {
         std::lock_guard guard(file->mutex);
-        return file->events_read && file->events_seen == file->volume->event_number() && volume_of(file->node);
+        return file->events_read && file->events_seen == file->volume->event_number() &&
+               volume_of(file->node);
     };
     std::function<bool()> must_wait = unchanged;
     while (must_wait()) {
@@ -300,8 +315,8 @@ Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file,
     co_return kOk;
 }
 
-Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* file, std::string text, uint64_t offset,
-                                       std::string folder) {
+Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* file, std::string text,
+                                       uint64_t offset, std::string folder) {
     Request request(fuse_request, &waiting_);
     size_t size = text.size();
     Task<Status> before = drop_cache(file->node.kind == Kind::state ? file->volume : nullptr, &request);

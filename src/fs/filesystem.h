@@ -73,10 +73,12 @@ class FileSystem final : public NamespaceObserver {
     Status set_attributes(Node node, const struct stat& wanted, int to_set);
 
     Task<Status> read_volume(fuse_req_t request, OpenVolume* open, size_t size, uint64_t offset);
-    Task<Status> write_volume(fuse_req_t request, OpenVolume* open, const char* data, size_t size, uint64_t offset, bool fua);
+    Task<Status> write_volume(fuse_req_t request, OpenVolume* open, const char* data, size_t size,
+                              uint64_t offset, bool fua);
     Task<Status> flush_volume(fuse_req_t request, OpenVolume* open);
     Task<Status> clear_volume(fuse_req_t request, OpenVolume* open, Op op, uint64_t offset, uint64_t length);
-    Task<Status> write_control(fuse_req_t request, ControlFile* file, std::string text, uint64_t offset, std::string folder);
+    Task<Status> write_control(fuse_req_t request, ControlFile* file, std::string text, uint64_t offset,
+                               std::string folder);
     Task<Status> close_control(fuse_req_t request, ControlFile* file, bool killed);
     Task<Status> remove_volume(fuse_req_t request, std::shared_ptr<Volume> volume);
     Task<Status> read_events(fuse_req_t request, ControlFile* file, size_t size);

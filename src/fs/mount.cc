@@ -59,11 +59,13 @@ class Session {
         if (fuse_session_mount(session_, mountpoint.c_str()) != 0) {
             struct stat device;
             if (::stat("/dev/fuse", &device) != 0)
-                throw Refused(ENODEV, "there is no /dev/fuse", "load the fuse module; in a container: --device /dev/fuse");
+                throw Refused(ENODEV, "there is no /dev/fuse",
+                              "load the fuse module; in a container: --device /dev/fuse");
             if (::access("/dev/fuse", R_OK | W_OK) != 0)
                 throw Refused(EACCES, "/dev/fuse can't be opened", "its owner: chmod 0666 /dev/fuse");
             throw Refused(EPERM, "can't mount on " + mountpoint,
-                          "you must own the folder; allow_other and allow_root need user_allow_other in /etc/fuse.conf");
+                          "you must own the folder; allow_other and allow_root need user_allow_other in "
+                          "/etc/fuse.conf");
         }
         mounted_ = true;
         if (fuse_set_signal_handlers(session_) != 0) throw Refused(EINVAL, "can't handle signals");
@@ -133,7 +135,8 @@ void prepare_process(Options& options) {
     // rights has neither, nor loop devices that would need it.
     if (geteuid() == 0) {
         if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0)
-            log_line(Severity::warning, std::string("can't be an I/O flusher (CAP_SYS_RESOURCE): ") + strerror(errno) +
+            log_line(Severity::warning, std::string("can't be an I/O flusher (CAP_SYS_RESOURCE): ") +
+                                            strerror(errno) +
                                             "; a loop device over a volume may hang when memory is short");
         if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
             log_line(Severity::warning, std::string("memory can't be locked: ") + strerror(errno));
@@ -141,20 +144,25 @@ void prepare_process(Options& options) {
     // Data of volumes is in this memory.
     rlimit no_core{0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
-    for (const char* timeout : {"/proc/sys/fs/fuse/default_request_timeout", "/proc/sys/fs/fuse/max_request_timeout"})
+    for (const char* timeout :
+         {"/proc/sys/fs/fuse/default_request_timeout", "/proc/sys/fs/fuse/max_request_timeout"})
         if (long seconds = sysctl_seconds(timeout); seconds > 0)
             if (options.park_seconds == 0 || options.park_seconds > seconds / 2) {
                 options.park_seconds = static_cast<unsigned>(std::max(1L, seconds / 2));
-                log_line(Severity::warning, std::string(timeout) + " is " + std::to_string(seconds) +
-                                                ": requests of a suspended volume fail after " + std::to_string(options.park_seconds) +
-                                                " seconds (park_timeout), or the kernel would abort this mount");
+                log_line(Severity::warning,
+                         std::string(timeout) + " is " + std::to_string(seconds) +
+                             ": requests of a suspended volume fail after " +
+                             std::to_string(options.park_seconds) +
+                             " seconds (park_timeout), or the kernel would abort this mount");
             }
 }
 
 [[noreturn]] void throw_unmountable(const std::string& folder, int error) {
     if (error == ENOTCONN)
-        throw Refused(error, folder + " is a mount whose process is gone", "`dmfs umount " + folder + "` takes it away");
-    throw Refused(error, "can't mount on " + folder, error == ENOENT ? "`mkdir " + folder + "` makes the folder" : "");
+        throw Refused(error, folder + " is a mount whose process is gone",
+                      "`dmfs umount " + folder + "` takes it away");
+    throw Refused(error, "can't mount on " + folder,
+                  error == ENOENT ? "`mkdir " + folder + "` makes the folder" : "");
 }
 
 std::string absolute_folder(const std::string& folder) {

@@ -19,11 +19,30 @@
 namespace dmfs::fs {
 
 enum class Kind : uint8_t {
-    volume = 0,        // MNT/NAME
-    root = 1,          // MNT; of a volume: .control/NAME
-    control = 2,       // MNT/.control
-    version, targets, log, error, create, options,
-    table, inactive, state, status, inactive_status, measure, info, message, uuid, deps, inactive_deps, events, stats, inflight, limits,
+    volume = 0,   // MNT/NAME
+    root = 1,     // MNT; of a volume: .control/NAME
+    control = 2,  // MNT/.control
+    version,
+    targets,
+    log,
+    error,
+    create,
+    options,
+    table,
+    inactive,
+    state,
+    status,
+    inactive_status,
+    measure,
+    info,
+    message,
+    uuid,
+    deps,
+    inactive_deps,
+    events,
+    stats,
+    inflight,
+    limits,
 };
 
 struct Node {

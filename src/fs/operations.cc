@@ -51,19 +51,22 @@ bool was_killed(pid_t process) {
     unsigned long flags = 0;
     size_t name_end = text.rfind(')');
     return name_end != std::string::npos &&
-           sscanf(text.c_str() + name_end + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags) == 1 && (flags & kSignaled) != 0;
+           sscanf(text.c_str() + name_end + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags) == 1 &&
+           (flags & kSignaled) != 0;
 }
 
 }  // namespace
 
 struct Operations {
-    static FileSystem& self(fuse_req_t request) { return *static_cast<FileSystem*>(fuse_req_userdata(request)); }
+    static FileSystem& self(fuse_req_t request) {
+        return *static_cast<FileSystem*>(fuse_req_userdata(request));
+    }
 
     static void init(void*, fuse_conn_info* connection) {
-        unsigned unwanted = FUSE_CAP_AUTO_INVAL_DATA  // readers would ask for attributes after every write
-                            | FUSE_CAP_ATOMIC_O_TRUNC // truncation comes as setattr
-                            | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
-                            | FUSE_CAP_WRITEBACK_CACHE;
+        unsigned unwanted = FUSE_CAP_AUTO_INVAL_DATA   // readers would ask for attributes after every write
+                            | FUSE_CAP_ATOMIC_O_TRUNC  // truncation comes as setattr
+                            | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+                            FUSE_CAP_WRITEBACK_CACHE;
         connection->want &= ~unwanted;
         connection->want |= connection->capable & (FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS);
         connection->max_background = kMaxBackground;
@@ -87,25 +90,32 @@ struct Operations {
     static void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
         Node node;
         Status status = self(request).find(parent, name, &node);
-        if (status) reply_node(request, node);
-        else fuse_reply_err(request, status.error());
+        if (status)
+            reply_node(request, node);
+        else
+            fuse_reply_err(request, status.error());
     }
 
     static void getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
         struct stat found;
         Status status = self(request).attributes(Node::of(ino), &found);
-        if (status) fuse_reply_attr(request, &found, 0);
-        else fuse_reply_err(request, status.error());
+        if (status)
+            fuse_reply_attr(request, &found, 0);
+        else
+            fuse_reply_err(request, status.error());
     }
 
-    static void setattr(fuse_req_t request, fuse_ino_t ino, struct stat* wanted, int to_set, fuse_file_info* file) {
+    static void setattr(fuse_req_t request, fuse_ino_t ino, struct stat* wanted, int to_set,
+                        fuse_file_info* file) {
         Status status = self(request).set_attributes(Node::of(ino), *wanted, to_set);
-        if (status) getattr(request, ino, file);
-        else fuse_reply_err(request, status.error());
+        if (status)
+            getattr(request, ino, file);
+        else
+            fuse_reply_err(request, status.error());
     }
 
     static void statfs(fuse_req_t request, fuse_ino_t) {
-        struct statvfs found{};
+        struct statvfs found {};
         found.f_bsize = found.f_frsize = kBlock;
         found.f_namemax = kNameMost;
         for (const auto& volume : self(request).dm_.volumes().volumes()) {
@@ -126,11 +136,11 @@ struct Operations {
         std::string page(size, 0);
         size_t used = 0;
         for (auto at = static_cast<size_t>(offset); at < entries.size(); at++) {
-            struct stat found{};
+            struct stat found {};
             found.st_ino = entries[at].ino;
             found.st_mode = entries[at].mode;
-            size_t need = fuse_add_direntry(request, page.data() + used, size - used, entries[at].name.c_str(), &found,
-                                            static_cast<off_t>(at + 1));
+            size_t need = fuse_add_direntry(request, page.data() + used, size - used,
+                                            entries[at].name.c_str(), &found, static_cast<off_t>(at + 1));
             if (need > size - used) break;
             used += need;
         }
@@ -167,16 +177,23 @@ struct Operations {
     static void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
         std::shared_ptr<Volume> volume = self(request).dm_.volumes().by_name(name);
         if (Node::of(parent).kind != Kind::control || !volume)
-            return reply_noted(request, Refused(volume ? EPERM : ENOENT, "volumes are removed in .control"), "remove");
+            return reply_noted(request, Refused(volume ? EPERM : ENOENT, "volumes are removed in .control"),
+                               "remove");
         self(request).spawn(self(request).remove_volume(request, std::move(volume)));
     }
 
     static void unlink(fuse_req_t request, fuse_ino_t, const char* name) {
-        reply_noted(request, Refused(EPERM, "a volume is not removed as a file", std::string("rmdir .control/") + name), "remove");
+        reply_noted(
+            request,
+            Refused(EPERM, "a volume is not removed as a file", std::string("rmdir .control/") + name),
+            "remove");
     }
 
     static void mknod(fuse_req_t request, fuse_ino_t, const char* name, mode_t, dev_t) {
-        reply_noted(request, Refused(EPERM, "files can't be made here", std::string("mkdir .control/") + name + " makes a volume"), "create");
+        reply_noted(request,
+                    Refused(EPERM, "files can't be made here",
+                            std::string("mkdir .control/") + name + " makes a volume"),
+                    "create");
     }
 
     static void symlink(fuse_req_t request, const char*, fuse_ino_t parent, const char* name) {
@@ -187,10 +204,11 @@ struct Operations {
         mknod(request, parent, name, 0, 0);
     }
 
-    static void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent, const char* new_name,
-                       unsigned flags) {
+    static void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+                       const char* new_name, unsigned flags) {
         std::shared_ptr<Volume> volume = self(request).dm_.volumes().by_name(name);
-        bool of_names = parent == new_parent && (parent == FUSE_ROOT_ID || Node::of(parent).kind == Kind::control);
+        bool of_names =
+            parent == new_parent && (parent == FUSE_ROOT_ID || Node::of(parent).kind == Kind::control);
         Outcome outcome;
         if (!of_names || (flags & RENAME_EXCHANGE) != 0)
             outcome = Refused(EINVAL, "only volumes are renamed, and stay where they are");
@@ -271,17 +289,22 @@ struct Operations {
     static void read(fuse_req_t request, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* file) {
         FileSystem& fs = self(request);
         auto from = static_cast<uint64_t>(offset);
-        if (Node::of(ino).is_volume()) fs.spawn(fs.read_volume(request, open_of<FileSystem::OpenVolume>(file), size, from));
-        else if (Node::of(ino).kind == Kind::events && from == 0) fs.spawn(fs.read_events(request, open_of<ControlFile>(file), size));
-        else fs.read_control(request, *open_of<ControlFile>(file), size, from);
+        if (Node::of(ino).is_volume())
+            fs.spawn(fs.read_volume(request, open_of<FileSystem::OpenVolume>(file), size, from));
+        else if (Node::of(ino).kind == Kind::events && from == 0)
+            fs.spawn(fs.read_events(request, open_of<ControlFile>(file), size));
+        else
+            fs.read_control(request, *open_of<ControlFile>(file), size, from);
     }
 
-    static void write(fuse_req_t request, fuse_ino_t ino, const char* data, size_t size, off_t offset, fuse_file_info* file) {
+    static void write(fuse_req_t request, fuse_ino_t ino, const char* data, size_t size, off_t offset,
+                      fuse_file_info* file) {
         FileSystem& fs = self(request);
         auto from = static_cast<uint64_t>(offset);
         if (Node::of(ino).is_volume()) {
             bool durable = (file->flags & O_DSYNC) != 0;
-            fs.spawn(fs.write_volume(request, open_of<FileSystem::OpenVolume>(file), data, size, from, durable));
+            fs.spawn(
+                fs.write_volume(request, open_of<FileSystem::OpenVolume>(file), data, size, from, durable));
             return;
         }
         const ControlNode* control = control_node(Node::of(ino));
@@ -294,23 +317,30 @@ struct Operations {
             return;
         }
         std::string folder = fs.folder_of(fuse_req_ctx(request)->pid);
-        fs.spawn(fs.write_control(request, open_of<ControlFile>(file), std::string(data, size), from, std::move(folder)));
+        fs.spawn(fs.write_control(request, open_of<ControlFile>(file), std::string(data, size), from,
+                                  std::move(folder)));
     }
 
     static void flush(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file) {
         FileSystem& fs = self(request);
         // libfuse does not say here how the file was opened.
-        if (Node::of(ino).is_volume()) fuse_reply_err(request, 0);
-        else fs.spawn(fs.close_control(request, open_of<ControlFile>(file), was_killed(fuse_req_ctx(request)->pid)));
+        if (Node::of(ino).is_volume())
+            fuse_reply_err(request, 0);
+        else
+            fs.spawn(fs.close_control(request, open_of<ControlFile>(file),
+                                      was_killed(fuse_req_ctx(request)->pid)));
     }
 
     static void fsync(fuse_req_t request, fuse_ino_t ino, int, fuse_file_info* file) {
         FileSystem& fs = self(request);
-        if (Node::of(ino).is_volume()) fs.spawn(fs.flush_volume(request, open_of<FileSystem::OpenVolume>(file)));
-        else fuse_reply_err(request, 0);
+        if (Node::of(ino).is_volume())
+            fs.spawn(fs.flush_volume(request, open_of<FileSystem::OpenVolume>(file)));
+        else
+            fuse_reply_err(request, 0);
     }
 
-    static void fallocate(fuse_req_t request, fuse_ino_t ino, int mode, off_t offset, off_t length, fuse_file_info* file) {
+    static void fallocate(fuse_req_t request, fuse_ino_t ino, int mode, off_t offset, off_t length,
+                          fuse_file_info* file) {
         FileSystem& fs = self(request);
         int kind = mode & ~FALLOC_FL_KEEP_SIZE;
         // Never ENOSYS: the kernel would not ask again, for any volume.
@@ -319,8 +349,8 @@ struct Operations {
             return;
         }
         Op op = kind == FALLOC_FL_PUNCH_HOLE ? Op::discard : Op::write_zeroes;
-        fs.spawn(fs.clear_volume(request, open_of<FileSystem::OpenVolume>(file), op, static_cast<uint64_t>(offset),
-                                 static_cast<uint64_t>(length)));
+        fs.spawn(fs.clear_volume(request, open_of<FileSystem::OpenVolume>(file), op,
+                                 static_cast<uint64_t>(offset), static_cast<uint64_t>(length)));
     }
 
     static void lseek(fuse_req_t request, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* file) {
@@ -328,9 +358,12 @@ struct Operations {
             fuse_reply_err(request, EINVAL);
             return;
         }
-        int64_t found = open_of<FileSystem::OpenVolume>(file)->file->seek(static_cast<uint64_t>(offset), whence == SEEK_DATA);
-        if (found < 0) fuse_reply_err(request, static_cast<int>(-found));
-        else fuse_reply_lseek(request, found);
+        int64_t found = open_of<FileSystem::OpenVolume>(file)->file->seek(static_cast<uint64_t>(offset),
+                                                                          whence == SEEK_DATA);
+        if (found < 0)
+            fuse_reply_err(request, static_cast<int>(-found));
+        else
+            fuse_reply_lseek(request, found);
     }
 
     static void poll(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file, fuse_pollhandle* handle) {

@@ -16,9 +16,10 @@ constexpr uint64_t kLongestPark = 366 * 86400;
 
 // Words of fstab that are for others, or go without saying.
 bool for_others(const std::string& name) {
-    constexpr std::array kIgnored = {"rw", "defaults", "auto", "noauto", "nofail", "_netdev", "user", "users", "nouser",
-                                     "nosuid", "nodev", "noexec", "exec", "suid", "dev", "noatime", "nodiratime",
-                                     "relatime", "async", "default_permissions"};
+    constexpr std::array kIgnored = {"rw",      "defaults",   "auto",     "noauto", "nofail",
+                                     "_netdev", "user",       "users",    "nouser", "nosuid",
+                                     "nodev",   "noexec",     "exec",     "suid",   "dev",
+                                     "noatime", "nodiratime", "relatime", "async",  "default_permissions"};
     return name.starts_with("x-") || name.starts_with("comment") ||
            std::find(kIgnored.begin(), kIgnored.end(), name) != kIgnored.end();
 }
@@ -29,9 +30,11 @@ bool flag(const std::string& name, const std::string& value) {
     throw Refused(EINVAL, "the option " + name + " can't be '" + value + "'", "true or false");
 }
 
-bool choice(const std::string& name, const std::string& value, const std::string& no, const std::string& yes) {
+bool choice(const std::string& name, const std::string& value, const std::string& no,
+            const std::string& yes) {
     if (value != no && value != yes)
-        throw Refused(EINVAL, "the option " + name + " can't be '" + value + "'", name + "=" + no + " or " + name + "=" + yes);
+        throw Refused(EINVAL, "the option " + name + " can't be '" + value + "'",
+                      name + "=" + no + " or " + name + "=" + yes);
     return value == yes;
 }
 
@@ -44,19 +47,22 @@ void Options::set(const std::string& name, const std::string& value) {
         page_cache = choice(name, value, "none", "auto");
     } else if (name == "executor") {
         if (value != "auto" && value != "io_uring" && value != "threads")
-            throw Refused(EINVAL, "the option executor can't be '" + value + "'", "auto, io_uring or threads");
+            throw Refused(EINVAL, "the option executor can't be '" + value + "'",
+                          "auto, io_uring or threads");
         executor = value;
     } else if (name == "threads") {
         std::optional<uint64_t> number = parse_decimal(value);
         if (!number || *number > kMostThreads)
-            throw Refused(EINVAL, "the option threads can't be '" + value + "'", "1 to " + std::to_string(kMostThreads) + ", or 0: as many as suit");
+            throw Refused(EINVAL, "the option threads can't be '" + value + "'",
+                          "1 to " + std::to_string(kMostThreads) + ", or 0: as many as suit");
         threads = static_cast<unsigned>(*number);
     } else if (name == "poll") {
         poll = flag(name, value);
     } else if (name == "park_timeout") {
         std::optional<uint64_t> seconds = parse_decimal(value);
         if (!seconds || *seconds > kLongestPark)
-            throw Refused(EINVAL, "the option park_timeout can't be '" + value + "'", "seconds, or 0: requests of a suspended volume wait forever");
+            throw Refused(EINVAL, "the option park_timeout can't be '" + value + "'",
+                          "seconds, or 0: requests of a suspended volume wait forever");
         park_seconds = static_cast<unsigned>(*seconds);
     } else if (name == "allow_other") {
         allow_other = flag(name, value);
@@ -65,12 +71,16 @@ void Options::set(const std::string& name, const std::string& value) {
     } else if (name == "ro") {
         throw Refused(EINVAL, "a mount can't be read-only", "volumes can: load --readonly");
     } else if (!for_others(name)) {
-        std::vector<std::string> known = {"backing", "cache", "executor", "threads", "poll", "park_timeout", "allow_other", "allow_root"};
+        std::vector<std::string> known = {"backing", "cache",        "executor",    "threads",
+                                          "poll",    "park_timeout", "allow_other", "allow_root"};
         std::vector<std::string> similar = similar_names(name, known);
         throw Refused(EINVAL, "no mount option '" + name + "'",
-                      similar.empty() ? "backing, cache, executor, threads, poll, park_timeout, allow_other, allow_root" : "'" + similar.front() + "'?");
+                      similar.empty()
+                          ? "backing, cache, executor, threads, poll, park_timeout, allow_other, allow_root"
+                          : "'" + similar.front() + "'?");
     }
-    if (allow_other && allow_root) throw Refused(EINVAL, "allow_other and allow_root exclude each other", "one of them");
+    if (allow_other && allow_root)
+        throw Refused(EINVAL, "allow_other and allow_root exclude each other", "one of them");
 }
 
 void Options::parse(std::string_view words) {

@@ -10,12 +10,12 @@
 namespace dmfs::fs {
 
 struct Options {
-    bool direct = false;            // backing=direct: O_DIRECT below
-    bool page_cache = false;        // cache=auto: the kernel may cache volumes' pages
+    bool direct = false;      // backing=direct: O_DIRECT below
+    bool page_cache = false;  // cache=auto: the kernel may cache volumes' pages
     std::string executor = "auto";
-    unsigned threads = 0;           // FUSE threads; 0: chosen by the number of processors
-    bool poll = false;              // poll(2) works on `events`; slows down io_uring clients
-    unsigned park_seconds = 0;      // park_timeout=: then a parked request fails with EIO; 0: never
+    unsigned threads = 0;       // FUSE threads; 0: chosen by the number of processors
+    bool poll = false;          // poll(2) works on `events`; slows down io_uring clients
+    unsigned park_seconds = 0;  // park_timeout=: then a parked request fails with EIO; 0: never
     bool allow_other = false;
     bool allow_root = false;
 

@@ -76,8 +76,8 @@ Task<Status> VolumeFile::write_locked(Memory* data, uint64_t offset, uint64_t le
     return volume_->io(bio);
 }
 
-Task<Status> VolumeFile::write_unaligned(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua,
-                                         Cancel* cancel) {
+Task<Status> VolumeFile::write_unaligned(Memory* data, uint64_t offset, uint64_t length, Blocks blocks,
+                                         bool fua, Cancel* cancel) {
     Memory whole(blocks.to - blocks.from);
     Status status;
     // What was read from one table is not written to another: each names the generation.
@@ -155,7 +155,8 @@ uint64_t VolumeFile::blocks() {
     auto now = std::chrono::steady_clock::now();
     {
         std::lock_guard guard(mutex_);
-        if (blocks_renewed_ != std::chrono::steady_clock::time_point() && now - blocks_renewed_ < kBlocksFresh)
+        if (blocks_renewed_ != std::chrono::steady_clock::time_point() &&
+            now - blocks_renewed_ < kBlocksFresh)
             return std::min(blocks_, volume_->size());
     }
     Sector end = volume_->size();

@@ -31,7 +31,8 @@ class VolumeFile {
     // begins anew where a swap of tables, while it waited, has made it wrong.
 
     // Afterwards the data stands in *memory, from *begin on.
-    Task<Status> read(std::optional<Memory>* memory, size_t* begin, uint64_t offset, uint64_t length, Cancel* cancel);
+    Task<Status> read(std::optional<Memory>* memory, size_t* begin, uint64_t offset, uint64_t length,
+                      Cancel* cancel);
     Task<Status> write(Memory* data, uint64_t offset, uint64_t length, bool fua, Cancel* cancel);
     Task<Status> flush(Cancel* cancel);
     // Op::discard or Op::write_zeroes: the range reads as zeros where the volume's
@@ -60,8 +61,10 @@ class VolumeFile {
         return {generation, volume_->logical_block(), offset, length};
     }
     bool begin_anew(Status* status, uint64_t generation) const;
-    Task<Status> write_locked(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua, Cancel* cancel);
-    Task<Status> write_unaligned(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua, Cancel* cancel);
+    Task<Status> write_locked(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua,
+                              Cancel* cancel);
+    Task<Status> write_unaligned(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua,
+                                 Cancel* cancel);
     Task<Status> clear_blocks(Op op, uint64_t from, uint64_t to, Cancel* cancel);
 
     std::shared_ptr<Volume> volume_;

@@ -30,10 +30,13 @@ class Linear final : public Target {
 
     std::string status(StatusKind kind) const override {
         switch (kind) {
-            case StatusKind::info: return {};
-            case StatusKind::table: return quote_word(device_->name()) + " " + std::to_string(start_);
+            case StatusKind::info:
+                return {};
+            case StatusKind::table:
+                return quote_word(device_->name()) + " " + std::to_string(start_);
             case StatusKind::measure:
-                return "device_name=" + quote_word(device_->name()) + ",start=" + std::to_string(start_) + ";";
+                return "device_name=" + quote_word(device_->name()) + ",start=" + std::to_string(start_) +
+                       ";";
         }
         return {};
     }

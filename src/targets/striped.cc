@@ -34,17 +34,22 @@ class Striped final : public Target {
         uint64_t stripes = setup.number(0, "the number of stripes", 1, std::numeric_limits<uint32_t>::max());
         chunk_ = setup.number(1, "chunk size", 1, std::numeric_limits<uint32_t>::max());
         if (length_ % stripes != 0)
-            throw setup.refuse(0, std::to_string(stripes) + " stripes do not divide the row's " + std::to_string(length_) + " sectors",
+            throw setup.refuse(0,
+                               std::to_string(stripes) + " stripes do not divide the row's " +
+                                   std::to_string(length_) + " sectors",
                                "a divisor of " + std::to_string(length_));
         leg_length_ = length_ / stripes;
         if (leg_length_ % chunk_ != 0)
-            throw setup.refuse(1, "chunk size " + std::to_string(chunk_) + " does not divide the stripe's " + std::to_string(leg_length_) + " sectors",
+            throw setup.refuse(1,
+                               "chunk size " + std::to_string(chunk_) + " does not divide the stripe's " +
+                                   std::to_string(leg_length_) + " sectors",
                                "a divisor of " + std::to_string(leg_length_) + divisors_near());
         if (setup.words() != 2 + 2 * stripes)
-            throw setup.refuse(setup.words() > 2 + 2 * stripes ? 2 + 2 * stripes : setup.words(),
-                               std::to_string(stripes) + (stripes == 1 ? " stripe wants " : " stripes want ") + std::to_string(2 + 2 * stripes) +
-                                   " arguments, not " + std::to_string(setup.words()),
-                               std::string(usage));
+            throw setup.refuse(
+                setup.words() > 2 + 2 * stripes ? 2 + 2 * stripes : setup.words(),
+                std::to_string(stripes) + (stripes == 1 ? " stripe wants " : " stripes want ") +
+                    std::to_string(2 + 2 * stripes) + " arguments, not " + std::to_string(setup.words()),
+                std::string(usage));
         legs_ = std::vector<Leg>(stripes);
         for (size_t i = 0; i < stripes; i++) {
             size_t at = 2 + 2 * i;
@@ -77,7 +82,8 @@ class Striped final : public Target {
         }
         if (kind == StatusKind::table) {
             text += " " + std::to_string(chunk_);
-            for (const Leg& leg : legs_) text += " " + quote_word(leg.device->name()) + " " + std::to_string(leg.start);
+            for (const Leg& leg : legs_)
+                text += " " + quote_word(leg.device->name()) + " " + std::to_string(leg.start);
             return text;
         }
         text = "stripes=" + text + ",chunk_size=" + std::to_string(chunk_);
@@ -186,12 +192,14 @@ class Striped final : public Target {
     // ", such as 96 or 128": the nearest that would do.
     std::string divisors_near() const {
         std::string near;
-        for (Sector smaller = std::min(chunk_, leg_length_), tried = 0; smaller > 0 && tried < 4096; smaller--, tried++)
+        for (Sector smaller = std::min(chunk_, leg_length_), tried = 0; smaller > 0 && tried < 4096;
+             smaller--, tried++)
             if (leg_length_ % smaller == 0) {
                 near = ", such as " + std::to_string(smaller);
                 break;
             }
-        for (Sector larger = chunk_ + 1, tried = 0; !near.empty() && larger <= leg_length_ && tried < 4096; larger++, tried++)
+        for (Sector larger = chunk_ + 1, tried = 0; !near.empty() && larger <= leg_length_ && tried < 4096;
+             larger++, tried++)
             if (leg_length_ % larger == 0) return near + " or " + std::to_string(larger);
         return near;
     }

@@ -10,7 +10,8 @@ TEST_CASE("the log keeps its lines in order, and no more than twenty a second") 
     log_to_stderr(true);
     std::string text = log_text();
     size_t lines = 0, last = 0;
-    for (size_t at = text.find("warning: marked line "); at != std::string::npos; at = text.find("warning: marked line ", at + 1)) {
+    for (size_t at = text.find("warning: marked line "); at != std::string::npos;
+         at = text.find("warning: marked line ", at + 1)) {
         lines++;
         CHECK(at >= last);
         last = at;

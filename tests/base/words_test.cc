@@ -68,5 +68,7 @@ TEST_CASE("sizes have a unit of 1024s") {
     CHECK(parse_size("2GB") == uint64_t{2} << 30);
     CHECK(parse_size("1T") == uint64_t{1} << 40);
     CHECK(parse_size("15E") == uint64_t{15} << 60);
-    for (const char* text : {"", "K", "1X", "1KB2", "1 K", "-1K", "1Kb", "16E", "1.5M", "99999999999999999999"}) CHECK_FALSE(parse_size(text));
+    for (const char* text :
+         {"", "K", "1X", "1KB2", "1 K", "-1K", "1Kb", "16E", "1.5M", "99999999999999999999"})
+        CHECK_FALSE(parse_size(text));
 }

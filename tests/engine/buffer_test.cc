@@ -111,9 +111,7 @@ TEST_CASE("what a thread has borrowed is settled without naming it") {
         CHECK(text_of(moved) == "payload");
     }
     Memory::settle_borrowed();  // nothing is borrowed any more
-    {
-        Memory unsettled = Memory::borrow(text, 7);
-    }
+    { Memory unsettled = Memory::borrow(text, 7); }
     Memory::settle_borrowed();
     Memory next = Memory::borrow(text, 7);  // one at a time, and this is the only one
     CHECK(text_of(next) == "xayload");

@@ -47,7 +47,8 @@ Task<Status> post_often(Executor* executor, int rounds) {
     co_return kOk;
 }
 
-Task<Status> note_order(Executor* executor, int64_t deadline, int who, std::mutex* mutex, std::vector<int>* order) {
+Task<Status> note_order(Executor* executor, int64_t deadline, int who, std::mutex* mutex,
+                        std::vector<int>* order) {
     Task<Status> sleeping = sleep_until(*executor, deadline);
     Status status = co_await sleeping;
     std::lock_guard guard(*mutex);
@@ -87,20 +88,26 @@ TEST_CASE("each executor reads, writes, syncs and allocates") {
         CHECK(executor->name() == name);
         File file;
         char out[] = "0123456789", in[16] = {};
-        CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::write, file.fd, out, 10, 4))) == 10);
+        CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::write, file.fd, out, 10, 4))) ==
+              10);
         CHECK(file.text(100) == std::string(4, '\0') + "0123456789");
         CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::read, file.fd, in, 4, 6))) == 4);
         CHECK(std::string(in) == "2345");
         CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::read, file.fd, in, 16, 10))) == 4);
-        CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::read, file.fd, in, 16, 100))) == 0);
+        CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::read, file.fd, in, 16, 100))) ==
+              0);
         Operation operation = transfer(Operation::Kind::write, file.fd, out, 2, 0);
         operation.dsync = true;
         CHECK(run(*executor, operate(&*executor, operation)) == 2);
-        CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::sync, file.fd, nullptr, 0, 0))) == 0);
+        CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::sync, file.fd, nullptr, 0, 0))) ==
+              0);
         operation = transfer(Operation::Kind::fallocate, file.fd, nullptr, 4, 6);
         operation.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
         CHECK(run(*executor, operate(&*executor, operation)) == 0);
-        CHECK(file.text(100) == std::string("01\0\0" "01\0\0\0\0" "6789", 14));
+        CHECK(file.text(100) == std::string("01\0\0"
+                                            "01\0\0\0\0"
+                                            "6789",
+                                            14));
         CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::resume, -1, nullptr, 0, 0))) == 0);
     }
 }
@@ -109,7 +116,8 @@ TEST_CASE("each executor answers with a negative errno") {
     for (const std::string& name : executor_names()) {
         Running executor(make_executor(name));
         char data[8];
-        for (Operation::Kind kind : {Operation::Kind::read, Operation::Kind::write, Operation::Kind::sync, Operation::Kind::fallocate})
+        for (Operation::Kind kind : {Operation::Kind::read, Operation::Kind::write, Operation::Kind::sync,
+                                     Operation::Kind::fallocate})
             CHECK(run(*executor, operate(&*executor, transfer(kind, -1, data, 8, 0))) == -EBADF);
     }
 }
@@ -131,7 +139,8 @@ TEST_CASE("sleepers wake in the order of their deadlines, never early") {
         int64_t now = executor->now_ns();
         std::vector<Pending<Status>> sleeping;
         for (int who : {2, 0, 1})
-            sleeping.push_back(begin(*executor, note_order(&*executor, now + (who + 1) * 30'000'000, who, &mutex, &order)));
+            sleeping.push_back(
+                begin(*executor, note_order(&*executor, now + (who + 1) * 30'000'000, who, &mutex, &order)));
         sleeping.push_back(begin(*executor, note_order(&*executor, now - 1, 3, &mutex, &order)));
         for (Pending<Status>& each : sleeping) CHECK(each.get() == kOk);
         CHECK(order == std::vector<int>{3, 0, 1, 2});
@@ -155,7 +164,8 @@ TEST_CASE("many thousand reads may be under way at a time") {
         std::vector<std::array<char, 8>> data(6000);
         std::vector<Pending<int64_t>> reading;
         for (auto& each : data)
-            reading.push_back(begin(*executor, operate(&*executor, transfer(Operation::Kind::read, file.fd, each.data(), 8, 0))));
+            reading.push_back(begin(
+                *executor, operate(&*executor, transfer(Operation::Kind::read, file.fd, each.data(), 8, 0))));
         for (Pending<int64_t>& each : reading) REQUIRE(each.get() == 8);
     }
 }
@@ -165,7 +175,8 @@ TEST_CASE("a borrowed payload is copied before an operation is submitted") {
     File file;
     char receive_buffer[] = "payload";
     Memory memory = Memory::borrow(receive_buffer, sizeof receive_buffer);
-    auto pending = begin(*executor, operate(&*executor, transfer(Operation::Kind::resume, -1, nullptr, 0, 0)));
+    auto pending =
+        begin(*executor, operate(&*executor, transfer(Operation::Kind::resume, -1, nullptr, 0, 0)));
     memset(receive_buffer, 'x', sizeof receive_buffer);
     CHECK(strcmp(reinterpret_cast<char*>(memory.data()), "payload") == 0);
     CHECK(pending.get() == 0);

@@ -1,9 +1,9 @@
 #include "engine/file_device.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -274,7 +274,8 @@ TEST_CASE("what is neither a file nor a block device is refused with ENOTBLK") {
     for (std::string path : {folder / "folder", folder / "fifo", folder / "socket", std::string("/dev/null")})
         for (bool writable : {true, false}) {
             INFO(path << (writable ? ", writable" : ", read-only"));
-            CHECK(refused_error([&] { FileDevice::open(*executor, path, {.writable = writable}); }) == ENOTBLK);
+            CHECK(refused_error([&] { FileDevice::open(*executor, path, {.writable = writable}); }) ==
+                  ENOTBLK);
         }
 }
 

@@ -26,8 +26,8 @@ Task<Status> locked_add(Lock* lock, Executor* executor, int* sum, int rounds) {
     co_return kOk;
 }
 
-Task<Status> strand_add(Strand* strand, Executor* executor, int* sum, std::atomic<int>* away, std::atomic<int>* most_away,
-                        int rounds) {
+Task<Status> strand_add(Strand* strand, Executor* executor, int* sum, std::atomic<int>* away,
+                        std::atomic<int>* most_away, int rounds) {
     for (int i = 0; i < rounds; i++) {
         Task<Status> entering = strand->enter();
         Status status = co_await entering;
@@ -197,7 +197,8 @@ TEST_CASE("no two hold an overlapping range, whatever the threads") {
     RangeLock lock(*executor);
     Owners owners;
     std::vector<Pending<Status>> owning;
-    for (unsigned i = 0; i < 6; i++) owning.push_back(begin(*executor, own_ranges(&lock, &*executor, &owners, i, 150)));
+    for (unsigned i = 0; i < 6; i++)
+        owning.push_back(begin(*executor, own_ranges(&lock, &*executor, &owners, i, 150)));
     for (Pending<Status>& each : owning) CHECK(each.get() == kOk);
     CHECK_FALSE(owners.shared);
 }
@@ -225,7 +226,8 @@ TEST_CASE("no two hold the same key, whatever the threads") {
     KeyLock lock(*executor);
     Owners owners;
     std::vector<Pending<Status>> owning;
-    for (unsigned i = 0; i < 6; i++) owning.push_back(begin(*executor, own_keys(&lock, &*executor, &owners, i, 200)));
+    for (unsigned i = 0; i < 6; i++)
+        owning.push_back(begin(*executor, own_keys(&lock, &*executor, &owners, i, 200)));
     for (Pending<Status>& each : owning) CHECK(each.get() == kOk);
     CHECK_FALSE(owners.shared);
 }

@@ -89,7 +89,8 @@ TEST_CASE("a removed volume is gone from everywhere, and its name free") {
     CHECK(error_of(world.space.set_uuid(*volume, "x")) == ENXIO);
     world.source.add("a", 100);
     CHECK(error_of(volume->load(world.source.table("0 8 linear a 0"))) == ENXIO);
-    CHECK(error_of(run(*world.executor, volume->replace(world.source.table("0 8 linear a 0"), nullptr))) == ENXIO);
+    CHECK(error_of(run(*world.executor, volume->replace(world.source.table("0 8 linear a 0"), nullptr))) ==
+          ENXIO);
     CHECK(refused_error([&] { world.space.open(volume); }) == ENXIO);
     CHECK(world.space.create("v", "u", 4) != volume);
 }
@@ -203,11 +204,13 @@ TEST_CASE("a namespace goes with all that stands in it") {
         for (const char* pair : {"a1 a", "z a1", "b z", "c b"}) {
             std::string name(pair, std::string(pair).find(' ')), below(pair + name.size() + 1);
             auto volume = space.create(name);
-            REQUIRE_FALSE(run(*executor, volume->replace(source.table("0 8 linear " + below + " 0"), nullptr)));
+            REQUIRE_FALSE(
+                run(*executor, volume->replace(source.table("0 8 linear " + below + " 0"), nullptr)));
             static_cast<void>(space.remove(*volume, false));
             if (space.by_name(name)) continue;
             volume = space.create(name);
-            REQUIRE_FALSE(run(*executor, volume->replace(source.table("0 8 linear " + below + " 0"), nullptr)));
+            REQUIRE_FALSE(
+                run(*executor, volume->replace(source.table("0 8 linear " + below + " 0"), nullptr)));
         }
         CHECK(space.volumes().size() == 4);
     }
@@ -225,7 +228,8 @@ TEST_CASE("volumes may be made, opened, renamed and removed by many threads") {
                 std::string name = "v" + std::to_string((t + i) % 3);
                 try {
                     auto volume = world.space.create(name);
-                    int error = error_of(run(*world.executor, volume->replace(world.source.table("0 8 linear a 0"), nullptr)));
+                    int error = error_of(
+                        run(*world.executor, volume->replace(world.source.table("0 8 linear a 0"), nullptr)));
                     if (error != 0 && error != ENXIO) unexpected++;
                 } catch (const Refused& refused) {
                     if (refused.error() != EBUSY) unexpected++;

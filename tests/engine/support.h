@@ -212,7 +212,8 @@ class FakeDevice final : public Device {
         std::lock_guard guard(mutex_);
         if (bio.op == Op::read) memcpy(bio.data(), at(bio.sector), bio.bytes());
         if (bio.op == Op::write) memcpy(at(bio.sector), bio.data(), bio.bytes());
-        if (bio.op == Op::discard || bio.op == Op::write_zeroes) memset(at(bio.sector), 0, bytes_of(bio.count));
+        if (bio.op == Op::discard || bio.op == Op::write_zeroes)
+            memset(at(bio.sector), 0, bytes_of(bio.count));
         return kOk;
     }
 
@@ -239,7 +240,8 @@ class FakeDevice final : public Device {
 // Devices by name; the volumes of a namespace too, if there is one.
 class FakeSource final : public DeviceSource {
   public:
-    explicit FakeSource(Executor& executor, Namespace* space = nullptr) : executor_(executor), space_(space) {}
+    explicit FakeSource(Executor& executor, Namespace* space = nullptr)
+        : executor_(executor), space_(space) {}
 
     // A new device, of which every sector is stamped with its place and `tag`.
     FakeDevice& add(const std::string& name, Sector sectors, uint64_t tag = 0) {
@@ -256,8 +258,10 @@ class FakeSource final : public DeviceSource {
         return found->second;
     }
 
-    std::shared_ptr<Table> table(const std::string& text, std::function<void()> raise_event = [] {}) {
-        return Table::build(text, TableSource{executor_, target_registry(), *this, "/", true, std::move(raise_event)});
+    std::shared_ptr<Table> table(
+        const std::string& text, std::function<void()> raise_event = [] {}) {
+        return Table::build(
+            text, TableSource{executor_, target_registry(), *this, "/", true, std::move(raise_event)});
     }
 
   private:

@@ -88,7 +88,8 @@ TEST_CASE("reads and writes are cut at chunks, discards only at rows") {
     a.forget();
     b.forget();
     CHECK(run(*executor, table->io(bio_of(Op::discard, 0, 32))) == kOk);
-    CHECK(a.seen() == std::vector<FakeDevice::Seen>{{Op::discard, 0, 12, false}, {Op::discard, 50, 8, false}});
+    CHECK(a.seen() ==
+          std::vector<FakeDevice::Seen>{{Op::discard, 0, 12, false}, {Op::discard, 50, 8, false}});
     CHECK(b.seen() == std::vector<FakeDevice::Seen>{{Op::discard, 0, 12, false}});
 }
 
@@ -128,7 +129,8 @@ TEST_CASE("a flush reaches every device once") {
     FakeDevice& a = source.add("a", 100);
     FakeDevice& b = source.add("b", 100);
     FakeDevice& c = source.add("c", 100);
-    auto table = source.table("0 8 linear a 0\n8 8 striped 2 4 b 0 a 20\n16 8 linear a 8\n24 8 zero\n32 8 error c 0\n");
+    auto table = source.table(
+        "0 8 linear a 0\n8 8 striped 2 4 b 0 a 20\n16 8 linear a 8\n24 8 zero\n32 8 error c 0\n");
     CHECK(run(*executor, table->io(flush_bio())) == kOk);
     CHECK(a.count(Op::flush) == 1);
     CHECK(b.count(Op::flush) == 1);
@@ -149,9 +151,9 @@ TEST_CASE("numbers of a row are read as dmsetup reads them") {
     CHECK(source.table("00 010 linear a 0")->size() == 10);
     CHECK(taken("+0 +8 linear a 0"));
     for (const char* text :
-         {"0 8 linear a 0x10", "0 8 linear a +16", "0 8 linear a -8", "0 8 linear a 8x", "0 8 linear a 8.5", "0 8 linear a ''",
-          "0x0 8 linear a 0", "0 0x8 linear a 0", "0 -8 linear a 0", "-8 8 linear a 0", "zero 8 linear a 0", "0 8k linear a 0",
-          "+ 8 zero", "0 + zero"}) {
+         {"0 8 linear a 0x10", "0 8 linear a +16", "0 8 linear a -8", "0 8 linear a 8x", "0 8 linear a 8.5",
+          "0 8 linear a ''", "0x0 8 linear a 0", "0 0x8 linear a 0", "0 -8 linear a 0", "-8 8 linear a 0",
+          "zero 8 linear a 0", "0 8k linear a 0", "+ 8 zero", "0 + zero"}) {
         INFO(text);
         CHECK(refusal(source, text).error() == EINVAL);
     }
@@ -161,11 +163,11 @@ TEST_CASE("a table ends below 2^63 bytes") {
     Running executor;
     FakeSource source(*executor);
     source.add("a", 2048);
-    for (const char* text :
-         {"0 18446744073709551615 zero", "0 18446744073709551616 zero", "0 8 zero\n8 18446744073709551612 zero",
-          "0 18014398509481985 zero", "0 36028797018963968 zero", "0 8 linear a 18446744073709551615",
-          "0 8 linear a 18446744073709551608", "0 9007199254740993 linear a 0", "0 8 linear a 18446744073709551616",
-          "0 8 linear a 18446744073709551624"}) {
+    for (const char* text : {"0 18446744073709551615 zero", "0 18446744073709551616 zero",
+                             "0 8 zero\n8 18446744073709551612 zero", "0 18014398509481985 zero",
+                             "0 36028797018963968 zero", "0 8 linear a 18446744073709551615",
+                             "0 8 linear a 18446744073709551608", "0 9007199254740993 linear a 0",
+                             "0 8 linear a 18446744073709551616", "0 8 linear a 18446744073709551624"}) {
         INFO(text);
         CHECK(refusal(source, text).error() == EINVAL);
     }
@@ -179,7 +181,9 @@ TEST_CASE("comments, blank lines, tabs and a last line without newline are taken
     Running executor;
     FakeSource source(*executor);
     source.add("a", 2048);
-    auto table = source.table("# a comment\n   # another\n\n0\t8\tlinear\ta\t0\n  8   8   linear   a    64   \n16 8 zero # why not");
+    auto table = source.table(
+        "# a comment\n   # another\n\n0\t8\tlinear\ta\t0\n  8   8   linear   a    64   \n16 8 zero # why "
+        "not");
     CHECK(table->size() == 24);
     CHECK(table->rows()[1].target->status(StatusKind::table) == "a 64");
     CHECK(table->rows()[2].target->status(StatusKind::table) == "");
@@ -220,11 +224,26 @@ TEST_CASE("rows follow one another from 0, and each has a length") {
     Running executor;
     FakeSource source(*executor);
     source.add("a", 2048);
-    for (const char* text : {"0 512 linear a 0\n520 512 linear a 512", "0 512 linear a 0\n504 512 linear a 512",
-                             "512 512 linear a 512\n0 512 linear a 0", "8 512 linear a 0", "0 0 linear a 0",
-                             "0 8 linear a 0\n8 0 linear a 0", "0 8 nonsense a 0", "0 8 Linear a 0",
-                             "0 8 abcdefghijklmnopqrstuvwxyz a 0", "0 8 linear a 0\n8 8 linear a", "0 8 linear", "0 8 linear a",
-                             "0 8 linear a 0 0", "0 8 zero x", "0 8", "0", "linear 0 8 a 0", "", "# only a comment\n\n", "\n"}) {
+    for (const char* text : {"0 512 linear a 0\n520 512 linear a 512",
+                             "0 512 linear a 0\n504 512 linear a 512",
+                             "512 512 linear a 512\n0 512 linear a 0",
+                             "8 512 linear a 0",
+                             "0 0 linear a 0",
+                             "0 8 linear a 0\n8 0 linear a 0",
+                             "0 8 nonsense a 0",
+                             "0 8 Linear a 0",
+                             "0 8 abcdefghijklmnopqrstuvwxyz a 0",
+                             "0 8 linear a 0\n8 8 linear a",
+                             "0 8 linear",
+                             "0 8 linear a",
+                             "0 8 linear a 0 0",
+                             "0 8 zero x",
+                             "0 8",
+                             "0",
+                             "linear 0 8 a 0",
+                             "",
+                             "# only a comment\n\n",
+                             "\n"}) {
         INFO(text);
         CHECK(refusal(source, text).error() == EINVAL);
     }
@@ -356,7 +375,9 @@ TEST_CASE("random tables of linear rows read what a plain list of places says") 
             Sector length = 1 + random() % 40, start = random() % (512 - length + 1);
             unsigned kind = random() % 3;
             text += std::to_string(places.size()) + " " + std::to_string(length);
-            text += kind == 0 ? " zero\n" : " linear " + std::string(kind == 1 ? "a " : "b ") + std::to_string(start) + "\n";
+            text += kind == 0
+                        ? " zero\n"
+                        : " linear " + std::string(kind == 1 ? "a " : "b ") + std::to_string(start) + "\n";
             for (Sector s = 0; s < length; s++) places.emplace_back(kind, start + s);
         }
         auto table = source.table(text);

@@ -40,13 +40,16 @@ struct World {
         if (!text.empty()) REQUIRE_FALSE(run(*executor, volume->replace(source.table(text), nullptr)));
         return volume;
     }
-    Outcome replace(const std::shared_ptr<Volume>& volume, const std::string& text, Cancel* cancel = nullptr) {
+    Outcome replace(const std::shared_ptr<Volume>& volume, const std::string& text,
+                    Cancel* cancel = nullptr) {
         return run(*executor, volume->replace(source.table(text), cancel));
     }
     Outcome suspend(const std::shared_ptr<Volume>& volume, bool noflush = false) {
         return run(*executor, volume->suspend(noflush, nullptr));
     }
-    Outcome resume(const std::shared_ptr<Volume>& volume) { return run(*executor, volume->resume(false, nullptr)); }
+    Outcome resume(const std::shared_ptr<Volume>& volume) {
+        return run(*executor, volume->resume(false, nullptr));
+    }
     // The tag of the volume's sector, or -1: which device it is on.
     int tag(const std::shared_ptr<Volume>& volume, Sector at, Sector place) {
         Memory memory(kSectorBytes);
@@ -282,7 +285,8 @@ TEST_CASE("a swap that waits for a request can be cancelled, and then nothing ha
     Memory memory(kSectorBytes);
     Pending<Status> inside = world.read(volume, memory);
     Cancel cancel;
-    Pending<Outcome> replacing = begin(*world.executor, volume->replace(world.source.table("0 16 linear b 0"), &cancel));
+    Pending<Outcome> replacing =
+        begin(*world.executor, volume->replace(world.source.table("0 16 linear b 0"), &cancel));
     a_moment();
     CHECK_FALSE(replacing.done());
     cancel.request();
@@ -303,7 +307,8 @@ TEST_CASE("a swap that waits for another request of control can be cancelled, an
     Pending<Status> inside = world.read(volume, memory);
     Pending<Outcome> suspending = begin(*world.executor, volume->suspend(false, nullptr));
     Cancel cancel;
-    Pending<Outcome> replacing = begin(*world.executor, volume->replace(world.source.table("0 16 linear b 0"), &cancel));
+    Pending<Outcome> replacing =
+        begin(*world.executor, volume->replace(world.source.table("0 16 linear b 0"), &cancel));
     cancel.request();
     CHECK(error_of(replacing.get()) == EINTR);
     CHECK_FALSE(volume->inactive());
@@ -409,7 +414,8 @@ TEST_CASE("two tables that wait to be swapped in cannot make a ring") {
     a.hold();
     Memory memory(kSectorBytes);
     Pending<Status> inside = world.read(four, memory);
-    Pending<Outcome> replacing = begin(*world.executor, four->replace(world.source.table("0 16 linear five 0"), nullptr));
+    Pending<Outcome> replacing =
+        begin(*world.executor, four->replace(world.source.table("0 16 linear five 0"), nullptr));
     a_moment();
     CHECK_FALSE(replacing.done());
     CHECK(error_of(five->load(world.source.table("0 16 linear four 0"))) == EINVAL);
@@ -453,7 +459,8 @@ TEST_CASE("a volume may be removed while its table is exchanged") {
         world.source.add("a", 100, 1);
         auto volume = world.volume("v", "0 16 linear a 0");
         std::thread remover([&] { CHECK(error_of(world.space->remove(*volume, false)) == 0); });
-        int error = error_of(run(*world.executor, volume->replace(world.source.table("0 16 linear a 8"), nullptr)));
+        int error =
+            error_of(run(*world.executor, volume->replace(world.source.table("0 16 linear a 8"), nullptr)));
         remover.join();
         CHECK((error == 0 || error == ENXIO));
         CHECK_FALSE(world.space->by_name("v"));
@@ -475,7 +482,8 @@ TEST_CASE("requests of a volume are counted") {
     a.hold();
     Pending<Status> inside = world.read(volume, memory);
     Counters::Totals totals = volume->counted();
-    auto read = static_cast<size_t>(Op::read), write = static_cast<size_t>(Op::write), discard = static_cast<size_t>(Op::discard);
+    auto read = static_cast<size_t>(Op::read), write = static_cast<size_t>(Op::write),
+         discard = static_cast<size_t>(Op::discard);
     CHECK(totals.requests[read] == 2);
     CHECK(totals.sectors[read] == 4);
     CHECK(totals.errors[read] == 1);
@@ -492,10 +500,13 @@ TEST_CASE("messages go to the target of their sector") {
     world.source.add("a", 100, 1);
     auto volume = world.volume("v");
     std::string answer;
-    CHECK(error_of(run(*world.executor, volume->message(0, split_words("hello"), &answer, nullptr))) == EINVAL);
+    CHECK(error_of(run(*world.executor, volume->message(0, split_words("hello"), &answer, nullptr))) ==
+          EINVAL);
     CHECK_FALSE(world.replace(volume, "0 16 linear a 0"));
-    CHECK(error_of(run(*world.executor, volume->message(0, split_words("hello"), &answer, nullptr))) == EINVAL);
-    CHECK(error_of(run(*world.executor, volume->message(16, split_words("hello"), &answer, nullptr))) == EINVAL);
+    CHECK(error_of(run(*world.executor, volume->message(0, split_words("hello"), &answer, nullptr))) ==
+          EINVAL);
+    CHECK(error_of(run(*world.executor, volume->message(16, split_words("hello"), &answer, nullptr))) ==
+          EINVAL);
 }
 
 TEST_CASE("a volume's geometry is checked as the kernel checks it") {
@@ -526,7 +537,8 @@ TEST_CASE("under threads every request meets one table, whatever is swapped, sus
             while (!stop) {
                 Cancel cancel;
                 Sector at = random() % 56;
-                Pending<Status> reading = begin(*world.executor, volume->io(bio_of(Op::read, at, 8, &memory, &cancel)));
+                Pending<Status> reading =
+                    begin(*world.executor, volume->io(bio_of(Op::read, at, 8, &memory, &cancel)));
                 if (random() % 4 == 0) cancel.request();
                 Status status = reading.get();
                 if (status == Status(EINTR)) {

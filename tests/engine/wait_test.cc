@@ -87,7 +87,8 @@ TEST_CASE("who is cancelled while it waits gets EINTR, and the others stay in th
         Diary diary;
         Cancel cancels[3];
         std::vector<Pending<Status>> waiting;
-        for (int i = 0; i < 3; i++) waiting.push_back(begin(*executor, wait_once(&queue, &cancels[i], &diary, i)));
+        for (int i = 0; i < 3; i++)
+            waiting.push_back(begin(*executor, wait_once(&queue, &cancels[i], &diary, i)));
         cancels[victim].request();
         CHECK(waiting[static_cast<size_t>(victim)].get() == Status(EINTR));
         CHECK(queue.size() == 2);

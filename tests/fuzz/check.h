@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define PROMISE(what)                                                            \
-    do {                                                                         \
-        if (!(what)) {                                                           \
+#define PROMISE(what)                                                          \
+    do {                                                                       \
+        if (!(what)) {                                                         \
             fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #what); \
-            abort();                                                             \
-        }                                                                        \
+            abort();                                                           \
+        }                                                                      \
     } while (0)

@@ -57,7 +57,8 @@ std::string print(Table& table) {
     std::string text;
     for (const Table::Row& row : table.rows()) {
         std::string words = row.target->status(StatusKind::table);
-        text += std::to_string(row.start) + " " + std::to_string(row.length) + " " + row.type + (words.empty() ? "" : " " + words) + "\n";
+        text += std::to_string(row.start) + " " + std::to_string(row.length) + " " + row.type +
+                (words.empty() ? "" : " " + words) + "\n";
         PROMISE(row.target->status(StatusKind::info).find('\n') == std::string::npos);
         PROMISE(row.target->status(StatusKind::measure).find('\n') == std::string::npos);
     }

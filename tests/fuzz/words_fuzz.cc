@@ -25,8 +25,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (size_t i = 0; i < words.size(); i++) PROMISE(again[i].text == words[i].text);
 
     if (!text.empty()) PROMISE(split_words(quote_word(text)).at(0).text == text);
-    if (std::optional<uint64_t> number = parse_decimal(text)) PROMISE(parse_decimal(std::to_string(*number)) == number);
-    if (std::optional<uint64_t> bytes = parse_size(text)) PROMISE(parse_size(std::to_string(*bytes)) == bytes);
+    if (std::optional<uint64_t> number = parse_decimal(text))
+        PROMISE(parse_decimal(std::to_string(*number)) == number);
+    if (std::optional<uint64_t> bytes = parse_size(text))
+        PROMISE(parse_size(std::to_string(*bytes)) == bytes);
     PROMISE(unmangle_name(mangle_name(text)) == text);
     for (Mangling mode : {Mangling::automatic, Mangling::hex, Mangling::none}) {
         try {

@@ -29,7 +29,8 @@ inline uint64_t value_in(const std::byte* data) {
     uint64_t value = 0;
     memcpy(&value, data, sizeof value);
     for (size_t i = 0; i < kSectorBytes; i += sizeof value)
-        if (memcmp(data + i, &value, sizeof value) != 0) throw std::runtime_error("a sector is torn in memory");
+        if (memcmp(data + i, &value, sizeof value) != 0)
+            throw std::runtime_error("a sector is torn in memory");
     return value;
 }
 

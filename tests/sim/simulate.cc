@@ -75,14 +75,17 @@ class Model {
     }
     void check_read(Sector at, uint64_t value) {
         State& state = sectors_[at];
-        if (!state.now.contains(value)) fail("sector " + std::to_string(at) + " reads " + std::to_string(value) + ", not " + list(state.now));
+        if (!state.now.contains(value))
+            fail("sector " + std::to_string(at) + " reads " + std::to_string(value) + ", not " +
+                 list(state.now));
         state.now = {value};  // whatever a failed write left, it stays
     }
     void check_after_crash(Sector at, uint64_t value) const {
         std::set<uint64_t> allowed;
         for (const Write& write : sectors_[at].history) allowed.insert(write.value);
         if (!allowed.contains(value))
-            fail("after the crash sector " + std::to_string(at) + " is " + std::to_string(value) + ", not " + list(allowed));
+            fail("after the crash sector " + std::to_string(at) + " is " + std::to_string(value) + ", not " +
+                 list(allowed));
     }
 
   private:
@@ -117,8 +120,8 @@ struct Place {
 // A stretch of a volume, and the ways to write it as rows.
 struct Span {
     Sector length = 0;
-    Place linear;                // where it begins, unless it is striped
-    Sector chunk = 0;            // striped: over `legs`
+    Place linear;      // where it begins, unless it is striped
+    Sector chunk = 0;  // striped: over `legs`
     std::vector<Place> legs;
 
     Place place(Sector at) const {
@@ -201,8 +204,10 @@ struct World final : DeviceSource {
         Sector start = 0;
         for (const Span& span : spans) {
             if (span.chunk != 0 && chance(70)) {
-                text += std::to_string(start) + " " + std::to_string(span.length) + " striped " + std::to_string(span.legs.size()) + " " + std::to_string(span.chunk);
-                for (const Place& leg : span.legs) text += " " + device_name(leg) + " " + std::to_string(leg.sector);
+                text += std::to_string(start) + " " + std::to_string(span.length) + " striped " +
+                        std::to_string(span.legs.size()) + " " + std::to_string(span.chunk);
+                for (const Place& leg : span.legs)
+                    text += " " + device_name(leg) + " " + std::to_string(leg.sector);
                 text += "\n";
             } else {
                 for (Sector at = 0; at < span.length;) {
@@ -211,19 +216,23 @@ struct World final : DeviceSource {
                     Sector length = chance(50) ? most : 1 + upto(most - 1);
                     Place place = span.place(at);
                     text += std::to_string(start + at) + " " + std::to_string(length);
-                    text += place.kind == Place::Kind::nowhere ? " zero\n" : " linear " + device_name(place) + " " + std::to_string(place.sector) + "\n";
+                    text += place.kind == Place::Kind::nowhere
+                                ? " zero\n"
+                                : " linear " + device_name(place) + " " + std::to_string(place.sector) + "\n";
                     at += length;
                 }
             }
             start += span.length;
         }
         Volume* raised = volume.volume.get();
-        return Table::build(text, TableSource{executor, target_registry(), *this, "/", true, [raised] { raised->raise_event(); }});
+        return Table::build(text, TableSource{executor, target_registry(), *this, "/", true,
+                                              [raised] { raised->raise_event(); }});
     }
 
     // Another place for all that lies on disks, in the given half of the volume's areas.
     std::vector<Span> layout(const SimVolume& volume, int half) {
-        std::vector<Sector> next(disks.size(), volume.area_start + static_cast<Sector>(half) * volume.area_half);
+        std::vector<Sector> next(disks.size(),
+                                 volume.area_start + static_cast<Sector>(half) * volume.area_half);
         std::vector<Sector> end(disks.size());
         for (size_t d = 0; d < disks.size(); d++) end[d] = next[d] + volume.area_half;
         std::vector<Span> spans;
@@ -272,12 +281,16 @@ struct World final : DeviceSource {
     }
 
     Span on_disks(Sector length) { return {length, {Place::Kind::disk, 0, 0}, 0, {}}; }
-    Span on_volume(size_t which, Sector start, Sector length) { return {length, {Place::Kind::volume, which, start}, 0, {}}; }
+    Span on_volume(size_t which, Sector start, Sector length) {
+        return {length, {Place::Kind::volume, which, start}, 0, {}};
+    }
     Span nowhere(Sector length) { return {length, {}, 0, {}}; }
 };
 
 Task<Status> pause(World* world, int64_t most_ns) {
-    Task<Status> sleeping = sleep_until(world->executor, world->executor.now_ns() + static_cast<int64_t>(world->upto(static_cast<uint64_t>(most_ns))));
+    Task<Status> sleeping =
+        sleep_until(world->executor, world->executor.now_ns() +
+                                         static_cast<int64_t>(world->upto(static_cast<uint64_t>(most_ns))));
     Status status = co_await sleeping;
     co_return status;
 }
@@ -304,7 +317,8 @@ void look_at_answer(World* world, const Bio& bio, Status status, uint64_t began,
     Model& model = *world->model;
     if (status.error() != 0 && status.error() != EIO && !(status.error() == EINTR && may_be_cancelled))
         fail("a request ended with " + std::to_string(status.error()));
-    if (!status && status.error() == EIO && world->faults.power && world->faults.errors == 0) fail("EIO without an error below");
+    if (!status && status.error() == EIO && world->faults.power && world->faults.errors == 0)
+        fail("EIO without an error below");
     if (bio.op == Op::flush) {
         if (status) model.flushed(began);
         return;
@@ -326,7 +340,8 @@ Task<Status> client(World* world) {
     Sector size = world->top().size();
     while (!world->stop) {
         Bio bio;
-        constexpr Op kOps[] = {Op::read, Op::read, Op::write, Op::write, Op::write, Op::flush, Op::discard, Op::write_zeroes};
+        constexpr Op kOps[] = {Op::read,  Op::read,  Op::write,   Op::write,
+                               Op::write, Op::flush, Op::discard, Op::write_zeroes};
         bio.op = kOps[world->upto(7)];
         Memory memory(bytes_of(32));
         if (bio.op != Op::flush) {
@@ -345,7 +360,8 @@ Task<Status> client(World* world) {
             uint64_t value = bio.op == Op::write ? world->next_value++ : 0;
             fill(memory.data() + bytes_of(s - bio.sector), bio.op == Op::read ? UINT64_MAX : value);
             Sector sector = 0;
-            if (bio.op != Op::read && world->resolve(world->top().index, s, sector) != nullptr) model.begin_write(s, value);
+            if (bio.op != Op::read && world->resolve(world->top().index, s, sector) != nullptr)
+                model.begin_write(s, value);
         }
         std::shared_ptr<Cancel> cancel;
         if (world->chance(15)) {
@@ -375,7 +391,8 @@ std::vector<Span> moved(World* world, SimVolume& volume) {
     after.spans = spans;
     for (Sector s = 0; s < volume.size(); s++) {
         Place from = volume.place(s), to = after.place(s);
-        if (from.kind == Place::Kind::disk) world->disks[to.which]->copy(to.sector, *world->disks[from.which], from.sector);
+        if (from.kind == Place::Kind::disk)
+            world->disks[to.which]->copy(to.sector, *world->disks[from.which], from.sector);
     }
     volume.half = 1 - volume.half;
     return spans;
@@ -484,7 +501,8 @@ Task<Status> exchange_for_zeros(World* world) {
     second.start();
     if (top.parked() != 2) co_return Status(EPROTO);
     std::string text = "0 " + std::to_string(size / 2) + " zero";
-    std::shared_ptr<Table> table = Table::build(text, TableSource{world->executor, target_registry(), *world, "/", true, [] {}});
+    std::shared_ptr<Table> table =
+        Table::build(text, TableSource{world->executor, target_registry(), *world, "/", true, [] {}});
     outcome = top.load(std::move(table));
     if (outcome) co_return Status(outcome->error());
     Task<Outcome> resuming = top.resume(false, nullptr);
@@ -503,16 +521,18 @@ void simulate(uint64_t seed) {
     Sector area = 0;
     constexpr Sector kDiskSectors = 2000;
     for (uint64_t i = 0, count = 1 + world.upto(3); i < count; i++)
-        world.disks.push_back(std::make_shared<SimDisk>(world.executor, world.random, world.faults, "disk" + std::to_string(i), kDiskSectors));
+        world.disks.push_back(std::make_shared<SimDisk>(world.executor, world.random, world.faults,
+                                                        "disk" + std::to_string(i), kDiskSectors));
     world.faults.latency_ns = 1 << world.upto(10);
     Sector a = 8 + world.upto(60), b = 8 + world.upto(60);
     world.add_volume("low0", {world.on_disks(a), world.nowhere(world.upto(5) + 1), world.on_disks(b)}, area);
     world.add_volume("low1", {world.on_disks(10 + world.upto(60)), world.on_volume(0, 0, a)}, area);
     Sector low0 = world.volumes[0].size(), low1 = world.volumes[1].size();
-    world.add_volume("top",
-                     {world.on_disks(1 + world.upto(80)), world.on_volume(0, a, low0 - a), world.nowhere(1 + world.upto(9)),
-                      world.on_volume(1, 0, low1), world.on_disks(1 + world.upto(40))},
-                     area);
+    world.add_volume(
+        "top",
+        {world.on_disks(1 + world.upto(80)), world.on_volume(0, a, low0 - a),
+         world.nowhere(1 + world.upto(9)), world.on_volume(1, 0, low1), world.on_disks(1 + world.upto(40))},
+        area);
     for (size_t i = 0; i < world.volumes.size(); i++)
         if (!finish(world, bring_up(&world, i))) fail("a volume did not come up");
     Sector size = world.top().size();
@@ -531,7 +551,8 @@ void simulate(uint64_t seed) {
         for (auto& disk : world.disks) disk->crash();
         for (Sector s = 0; s < size; s++) {
             Sector sector = 0;
-            if (SimDisk* disk = world.resolve(world.top().index, s, sector)) world.model->check_after_crash(s, disk->seen(sector));
+            if (SimDisk* disk = world.resolve(world.top().index, s, sector))
+                world.model->check_after_crash(s, disk->seen(sector));
         }
     }
     world.stop = true;
@@ -539,9 +560,11 @@ void simulate(uint64_t seed) {
         if (!world.executor.step()) fail("at the end somebody still waits");
     if (!world.failure.empty()) fail(world.failure);
     for (SimVolume& volume : world.volumes) {
-        if (volume.volume->suspended() || volume.volume->parked() != 0) fail(volume.name + " is not as it was");
+        if (volume.volume->suspended() || volume.volume->parked() != 0)
+            fail(volume.name + " is not as it was");
         for (Op op : {Op::read, Op::write, Op::flush, Op::discard, Op::write_zeroes})
-            if (volume.volume->counted().in_flight(op) != 0) fail(volume.name + " counts requests that are gone");
+            if (volume.volume->counted().in_flight(op) != 0)
+                fail(volume.name + " counts requests that are gone");
     }
     if (crash) {
         delete whole;
@@ -567,7 +590,8 @@ void simulate(uint64_t seed) {
         SimDisk* disk = world.resolve(world.top().index, s, sector);
         world.model->check_read(s, disk != nullptr ? disk->seen(sector) : 0);
     }
-    if (Status status = finish(world, exchange_for_zeros(&world)); !status) fail("the exchange for zeros ended with " + std::to_string(status.error()));
+    if (Status status = finish(world, exchange_for_zeros(&world)); !status)
+        fail("the exchange for zeros ended with " + std::to_string(status.error()));
     while (world.executor.running() > 0)
         if (!world.executor.step()) fail("at the very end somebody still waits");
     delete whole;
@@ -591,11 +615,13 @@ int main(int argc, char** argv) {
         try {
             dmfs::sim::simulate(seed + run);
         } catch (const std::exception& error) {
-            printf("sim: --seed %llu --runs 1: %s\n", static_cast<unsigned long long>(seed + run), error.what());
+            printf("sim: --seed %llu --runs 1: %s\n", static_cast<unsigned long long>(seed + run),
+                   error.what());
             fflush(stdout);
             _Exit(1);
         }
     }
-    printf("sim: %llu runs from seed %llu\n", static_cast<unsigned long long>(runs), static_cast<unsigned long long>(seed));
+    printf("sim: %llu runs from seed %llu\n", static_cast<unsigned long long>(runs),
+           static_cast<unsigned long long>(seed));
     return 0;
 }

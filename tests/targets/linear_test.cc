@@ -13,7 +13,8 @@ TEST_CASE("linear hands every operation on to its place of the device") {
     Memory memory(bytes_of(4));
     Bio write = bio_of(Op::write, 3, 4, &memory);
     write.fua = true;
-    for (const Bio& bio : {bio_of(Op::read, 0, 4, &memory), write, flush_bio(), bio_of(Op::discard, 1, 15), bio_of(Op::write_zeroes, 0, 16)})
+    for (const Bio& bio : {bio_of(Op::read, 0, 4, &memory), write, flush_bio(), bio_of(Op::discard, 1, 15),
+                           bio_of(Op::write_zeroes, 0, 16)})
         CHECK(run(*executor, table->io(bio)) == kOk);
     CHECK(a.seen() == std::vector<FakeDevice::Seen>{{Op::read, 10, 4, false},
                                                     {Op::write, 13, 4, true},
@@ -58,7 +59,8 @@ TEST_CASE("zero reads as zeros and swallows the rest") {
     CHECK(memory.data()[bytes_of(4) - 1] == std::byte{0xff});
     CHECK(all_zero(memory.data() + bytes_of(4), bytes_of(2)));
     CHECK(memory.data()[bytes_of(6)] == std::byte{0xff});
-    for (Op op : {Op::flush, Op::discard, Op::write_zeroes}) CHECK(run(*executor, table->io(bio_of(op, 0, 16))) == kOk);
+    for (Op op : {Op::flush, Op::discard, Op::write_zeroes})
+        CHECK(run(*executor, table->io(bio_of(op, 0, 16))) == kOk);
     CHECK_FALSE(table->extent(5).data);
     CHECK(table->extent(5).end == 16);
 }

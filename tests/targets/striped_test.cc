@@ -36,7 +36,8 @@ struct Stripes {
 
     Stripes(size_t count, Sector chunk_sectors, Sector chunks_each, std::vector<Sector> leg_starts)
         : starts(std::move(leg_starts)), chunk(chunk_sectors), length(count * chunk_sectors * chunks_each) {
-        std::string text = "0 " + std::to_string(length) + " striped " + std::to_string(count) + " " + std::to_string(chunk);
+        std::string text =
+            "0 " + std::to_string(length) + " striped " + std::to_string(count) + " " + std::to_string(chunk);
         for (size_t i = 0; i < count; i++) {
             std::string name = "leg" + std::to_string(i);
             legs.push_back(&source.add(name, starts[i] + chunk * chunks_each + 3, i + 1));
@@ -65,11 +66,13 @@ TEST_CASE("stripes of any number and chunk lie where chunks dealt out in turn li
                 REQUIRE(stamped(memory.data() + bytes_of(s), deal.places[s].leg + 1, deal.places[s].sector));
             for (int i = 0; i < 20; i++) {
                 Sector at = random() % stripes.length, count = 1 + random() % (stripes.length - at);
-                for (Sector s = 0; s < count; s++) stamp(memory.data() + bytes_of(s), 100, at + s + static_cast<Sector>(i) * 10000);
+                for (Sector s = 0; s < count; s++)
+                    stamp(memory.data() + bytes_of(s), 100, at + s + static_cast<Sector>(i) * 10000);
                 REQUIRE(stripes.io(bio_of(Op::write, at, count, &memory)) == kOk);
                 for (Sector s = 0; s < count; s++) {
                     auto [leg, sector] = deal.places[at + s];
-                    REQUIRE(stamped(stripes.legs[leg]->at(sector), 100, at + s + static_cast<Sector>(i) * 10000));
+                    REQUIRE(
+                        stamped(stripes.legs[leg]->at(sector), 100, at + s + static_cast<Sector>(i) * 10000));
                 }
             }
         }
@@ -85,7 +88,8 @@ TEST_CASE("a discard of stripes is one request for each leg's share, and exactly
                 Stripes stripes(legs, chunk, 5, starts);
                 Deal deal(legs, chunk, stripes.length, starts);
                 for (int i = 0; i < 40; i++) {
-                    Sector from = random() % stripes.length, end = from + 1 + random() % (stripes.length - from);
+                    Sector from = random() % stripes.length,
+                           end = from + 1 + random() % (stripes.length - from);
                     for (FakeDevice* leg : stripes.legs) leg->forget();
                     REQUIRE(stripes.io(bio_of(op, from, end - from)) == kOk);
                     for (size_t leg = 0; leg < legs; leg++) {
@@ -169,9 +173,10 @@ TEST_CASE("striped refuses what does not add up") {
     Running executor;
     FakeSource source(*executor);
     source.add("a", 4096);
-    for (const char* words : {"", "2", "2 8", "0 8", "2 0 a 0 a 16", "x 8 a 0 a 16", "2 8 a 0", "2 8 a 0 a", "2 8 a 0 a 16 a",
-                              "2 8 a 0 a 16 a 32", "2 5 a 0 a 16", "3 8 a 0 a 16 a 32", "2 -8 a 0 a 16", "4294967296 8 a 0",
-                              "4294967295 8 a 0", "2 4294967296 a 0 a 0", "16 2 a 0", "2 8 a 0 a 4089", "2 32 a 0 a 0"}) {
+    for (const char* words :
+         {"", "2", "2 8", "0 8", "2 0 a 0 a 16", "x 8 a 0 a 16", "2 8 a 0", "2 8 a 0 a", "2 8 a 0 a 16 a",
+          "2 8 a 0 a 16 a 32", "2 5 a 0 a 16", "3 8 a 0 a 16 a 32", "2 -8 a 0 a 16", "4294967296 8 a 0",
+          "4294967295 8 a 0", "2 4294967296 a 0 a 0", "16 2 a 0", "2 8 a 0 a 4089", "2 32 a 0 a 0"}) {
         INFO(words);
         try {
             source.table(std::string("0 32 striped ") + words);
@@ -218,7 +223,9 @@ TEST_CASE("extents of stripes tell of every sector what its leg tells") {
             Extent extent = stripes.table->extent(at);
             REQUIRE(extent.end > at);
             REQUIRE(extent.end <= stripes.length);
-            auto data_at = [&](Sector s) { return stripes.legs[deal.places[s].leg]->extent(deal.places[s].sector).data; };
+            auto data_at = [&](Sector s) {
+                return stripes.legs[deal.places[s].leg]->extent(deal.places[s].sector).data;
+            };
             for (Sector s = at; s < extent.end; s++) REQUIRE(data_at(s) == extent.data);
             if (extent.end < stripes.length) REQUIRE(data_at(extent.end) != extent.data);
             at = extent.end;

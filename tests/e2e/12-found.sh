@@ -1,0 +1,68 @@
+# What a review found, so that it does not come back.
+
+test_upper_of_a_volume_that_shrank() {
+	mount_dmfs "$T/mnt"
+	new_volume lower '0 2048 zero'
+	new_volume upper '0 1024 linear lower 1024'
+	echo '0 512 zero' >mnt/.control/lower/table
+	stat mnt/upper >/dev/null
+	refused 'Input/output' dd if=mnt/upper of=/dev/null bs=4096 count=1 status=none
+	# What doesn't fit any more is refused at the next resume; the volume stays as it was.
+	dmfs info upper >/dev/null
+}
+
+# A mount whose standard files are closed: nothing it opens may stand in their place.
+test_closed_standard_files() {
+	local executor pid
+	for executor in threads auto; do
+		image 1M a.img
+		printf '[mount]\nexecutor = "%s"\n[[volume]]\nname = "v"\ntable = "0 2048 linear %s/a.img 0"\n' $executor "$T" >c.toml
+		mkdir -p mnt
+		timeout 10 "$DMFS" mount mnt --config c.toml <&- >&- 2>&- || fail "the parent ended with $?"
+		random_file 65536 data
+		dd if=data of=mnt/v bs=4096 conv=notrunc,fsync status=none
+		cmp data <(head -c 65536 a.img)
+		"$DMFS" umount mnt
+		cmp data <(head -c 65536 a.img)
+	done
+}
+
+# A process that is killed in the middle of a table has said nothing.
+test_killed_in_the_middle_of_a_table() {
+	image 1M a.img
+	mount_dmfs "$T/mnt"
+	new_volume v '0 8 zero'
+	mkfifo go
+	bash -c 'exec 3>mnt/.control/v/table; printf "0 10 zero\n10 20 linear %s/a.img 10" "$PWD" >&3; echo >wrote; exec sleep 100' &
+	local pid=$!
+	until_true 5 test -e wrote
+	kill -KILL $pid
+	wait $pid 2>/dev/null || true
+	sleep 0.2
+	same "$(<mnt/.control/v/table)" '0 8 zero '
+}
+
+# Every volume on a file hears of its lost writes: each has the file open by itself.
+test_two_volumes_on_one_file() {
+	image 1M a.img
+	mount_dmfs "$T/mnt"
+	new_volume v "0 2048 linear $T/a.img 0"
+	new_volume w "0 2048 linear $T/a.img 0"
+	echo hello | dd of=mnt/v conv=notrunc status=none
+	same "$(head -c 5 mnt/w)" hello
+	same "$(ls -l /proc/"$SERVER"/fd | grep -c a.img)" 2
+	same "$(dmfs ls --tree -o ascii,inverted | head -n 1)" " ($T/a.img)"
+}
+
+test_late_requests_end() {
+	mount_dmfs "$T/mnt" -o park_timeout=1
+	new_volume v '0 8 zero'
+	dmfs suspend v
+	refused 'Input/output' timeout 10 dd if=mnt/v of=/dev/null bs=512 count=1 status=none
+	# Waiting for an event is no failure, however long it takes.
+	timeout 10 dmfs wait v 0 &
+	sleep 2.5
+	dmfs resume v
+	dmfs rename v w
+	wait $! || fail "dmfs wait ended with $?"
+}

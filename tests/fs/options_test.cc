@@ -1,0 +1,56 @@
+#include "fs/options.h"
+
+#include "base/refused.h"
+#include "catch.h"
+
+using namespace dmfs;
+using namespace dmfs::fs;
+
+TEST_CASE("words of -o are separated by commas, and a backslash quotes one") {
+    Options options;
+    options.parse("backing=direct,cache=auto,threads=3,,park_timeout=9,poll");
+    CHECK(options.direct);
+    CHECK(options.page_cache);
+    CHECK(options.threads == 3);
+    CHECK(options.park_seconds == 9);
+    CHECK(options.poll);
+    options.parse("x-systemd.requires=/a\\,b,noauto,nofail,_netdev,rw,user");
+    CHECK(options.threads == 3);
+}
+
+TEST_CASE("an option that is not there is refused with what there is") {
+    Options options;
+    for (const char* words :
+         {"nosuch", "backing=ram", "cache=", "executor=fast", "threads=x", "threads=65", "threads=-1",
+          "park_timeout=1s", "allow_other=maybe", "ro", "allow_other,allow_root"}) {
+        INFO(words);
+        Options fresh;
+        CHECK_THROWS_AS(fresh.parse(words), Refused);
+    }
+    try {
+        options.parse("backng=direct");
+        FAIL("taken");
+    } catch (const Refused& refused) {
+        CHECK(refused.error() == EINVAL);
+        CHECK(refused.reason().find("backng") != std::string::npos);
+        CHECK(refused.remedy() == "'backing'?");
+    }
+}
+
+TEST_CASE("the text of options gives the same options back") {
+    Options options;
+    options.parse("backing=direct,executor=threads,threads=5,allow_root,park_timeout=7");
+    Options again;
+    std::string text = options.text();
+    for (size_t at = 0; at < text.size();) {
+        size_t end = text.find('\n', at);
+        std::string line = text.substr(at, end - at);
+        size_t equals = line.find(" = ");
+        REQUIRE(equals != std::string::npos);
+        again.set(line.substr(0, equals), line.substr(equals + 3));
+        at = end + 1;
+    }
+    CHECK(again.text() == text);
+    CHECK(again.direct);
+    CHECK(again.allow_root);
+}

@@ -1,0 +1,168 @@
+#include "fs/volume_file.h"
+
+#include <cstring>
+#include <random>
+
+#include "base/log.h"
+#include "engine/file_device.h"
+#include "engine/support.h"
+
+using namespace dmfs;
+using namespace dmfs::fs;
+using namespace dmfs::test;
+
+namespace {
+
+constexpr uint64_t kBytes = 64 * 1024;
+
+// Memory as devices, by their names; b4k takes blocks of 4096 bytes only.
+struct Blocks final : DeviceSource {
+    // Whoever stands below says which requests it got.
+    struct Block final : Device {
+        std::shared_ptr<Device> below;
+        uint32_t block;
+        Block(std::shared_ptr<Device> device, uint32_t bytes) : below(std::move(device)), block(bytes) {}
+        Task<Status> io(Bio bio) override {
+            if (bytes_of(bio.sector) % block != 0 || bytes_of(bio.count) % block != 0)
+                return Task<Status>::ready(Status(EINVAL));
+            return below->io(bio);
+        }
+        Sector size() const override { return below->size(); }
+        Limits limits() const override {
+            Limits limits = below->limits();
+            limits.logical_block = block;
+            return limits;
+        }
+        Extent extent(Sector at) override { return below->extent(at); }
+        std::string name() const override { return below->name(); }
+        std::optional<DeviceNumber> number() const override { return {}; }
+    };
+
+    explicit Blocks(Executor& executor) {
+        for (const char* name : {"a", "b", "b4k"})
+            devices[name] = std::make_shared<Block>(FileDevice::ram(executor, kBytes, name),
+                                                    name == std::string("b4k") ? 4096 : 512);
+    }
+    std::shared_ptr<Device> open_device(const std::string& word, bool, const std::string&) override {
+        return devices.at(word);
+    }
+    std::map<std::string, std::shared_ptr<Device>> devices;
+};
+
+struct World {
+    Running executor;
+    Blocks source{*executor};
+    Namespace space{*executor};
+    std::shared_ptr<Volume> volume = space.create("v");
+    VolumeFile file{volume};
+
+    explicit World(const std::string& device) { REQUIRE_FALSE(replace(device)); }
+    ~World() {
+        soon([&] { return executor->running() == 0; });
+    }
+    std::shared_ptr<Table> table(const std::string& device) {
+        return Table::build("0 128 linear " + device + " 0", TableSource{.executor = *executor,
+                                                                         .registry = target_registry(),
+                                                                         .devices = source,
+                                                                         .folder = "/",
+                                                                         .raise_event = [] {}});
+    }
+    Outcome replace(const std::string& device) {
+        return run(*executor, volume->replace(table(device), nullptr));
+    }
+    Status write(uint64_t offset, const std::string& text) {
+        Memory memory(text.size());
+        memcpy(memory.data(), text.data(), text.size());
+        return run(*executor, file.write(&memory, offset, text.size(), false, nullptr));
+    }
+    std::string read(uint64_t offset, uint64_t length) {
+        std::optional<Memory> memory;
+        size_t begin = 0;
+        if (!run(*executor, file.read(&memory, &begin, offset, length, nullptr))) return "error";
+        return {reinterpret_cast<const char*>(memory->data()) + begin, length};
+    }
+};
+
+}  // namespace
+
+TEST_CASE("requests of any place and length come out as in a plain array") {
+    for (const char* device : {"a", "b4k"}) {
+        World world(device);
+        std::string model(kBytes, 0);
+        unsigned seed = std::random_device{}();
+        INFO(device << ", seed " << seed);
+        std::mt19937 random(seed);
+        auto pick = [&](uint64_t below) {
+            return std::uniform_int_distribution<uint64_t>(0, below - 1)(random);
+        };
+        for (int round = 0; round < 400; round++) {
+            uint64_t offset = pick(kBytes), length = 1 + pick(std::min<uint64_t>(kBytes - offset, 12000));
+            switch (pick(4)) {
+                case 0: {
+                    std::string text(length, static_cast<char>('a' + pick(26)));
+                    REQUIRE(world.write(offset, text));
+                    model.replace(offset, length, text);
+                    break;
+                }
+                case 1:
+                    REQUIRE(
+                        run(*world.executor, world.file.clear(pick(2) == 0 ? Op::discard : Op::write_zeroes,
+                                                              offset, length, nullptr)));
+                    model.replace(offset, length, std::string(length, 0));
+                    break;
+                default:
+                    REQUIRE(world.read(offset, length) == model.substr(offset, length));
+            }
+        }
+        CHECK(world.read(0, kBytes) == model);
+    }
+}
+
+TEST_CASE("a request that waited while the blocks became larger is aligned anew") {
+    World world("a");
+    REQUIRE_FALSE(run(*world.executor, world.volume->suspend(false, nullptr)));
+    std::string text(512, 'x');
+    Memory memory(512);
+    memcpy(memory.data(), text.data(), 512);
+    auto writing = begin(*world.executor, world.file.write(&memory, 512, 512, false, nullptr));
+    std::optional<Memory> read;
+    size_t begins = 0;
+    auto reading = begin(*world.executor, world.file.read(&read, &begins, 1024, 512, nullptr));
+    CHECK(soon([&] { return world.volume->parked() == 2; }));
+    REQUIRE_FALSE(world.replace("b4k"));
+    CHECK(writing.get());
+    CHECK(reading.get());
+    CHECK(world.read(512, 512) == text);
+}
+
+TEST_CASE("what was read from one table is not written to the next") {
+    World world("a");
+    for (uint64_t at = 0; at < 4096; at += 512) REQUIRE(world.write(at, std::string(512, 'A')));
+    REQUIRE_FALSE(world.replace("b"));
+    for (uint64_t at = 0; at < 4096; at += 512) REQUIRE(world.write(at, std::string(512, 'B')));
+    // Many writers of parts of one block, while tables change between the two.
+    std::atomic<bool> stop{false};
+    std::thread swapper([&] {
+        for (int i = 0; i < 300; i++) REQUIRE_FALSE(world.replace(i % 2 == 0 ? "a" : "b"));
+        stop = true;
+    });
+    while (!stop) CHECK(world.write(10, "xxxx"));
+    swapper.join();
+    for (auto [device, letter] : {std::pair{"a", 'A'}, std::pair{"b", 'B'}}) {
+        REQUIRE_FALSE(world.replace(device));
+        std::string sector = world.read(0, 512);
+        for (size_t i = 0; i < 512; i++)
+            if (i < 10 || i >= 14) REQUIRE(sector[i] == letter);
+    }
+}
+
+TEST_CASE("holes and data are found across a volume") {
+    World world("a");
+    CHECK(world.file.seek(0, true) == -ENXIO);
+    CHECK(world.file.seek(100, false) == 100);
+    CHECK(world.file.seek(kBytes, false) == -ENXIO);
+    REQUIRE(world.write(8192, std::string(4096, 'x')));
+    CHECK(world.file.seek(0, true) == 8192);
+    CHECK(world.file.seek(9000, true) == 9000);
+    CHECK(world.file.seek(8192, false) == 12288);
+}

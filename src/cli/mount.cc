@@ -131,7 +131,9 @@ int umount(Invocation& invocation) {
     } else if (!unmount_by_helper(path, lazy)) {
         if (!users_of(path).empty()) refuse_busy(path);
         throw Refused(EPERM, "fusermount3 cannot unmount " + path,
-                      "a mount is its owner's to unmount, or root's");
+                      access("/etc/mtab", F_OK) != 0
+                          ? "it reads /etc/mtab: `ln -s /proc/self/mounts /etc/mtab`, as root"
+                          : "a mount is its owner's to unmount, or root's");
     }
     auto deadline = std::chrono::steady_clock::now() + kUnmountPatience;
     while (mounted(path) >= before) {

@@ -28,7 +28,8 @@ struct Volumes final : DeviceSource {
     Namespace& space;
 };
 
-std::shared_ptr<Volume> make(Namespace& space, Volumes& source, const std::string& name, const std::string& text) {
+std::shared_ptr<Volume> make(Namespace& space, Volumes& source, const std::string& name,
+                             const std::string& text) {
     std::shared_ptr<Volume> volume = space.create(name);
     std::shared_ptr<Table> table = Table::build(text, TableSource{.executor = space.executor(),
                                                                   .registry = target_registry(),
@@ -85,6 +86,7 @@ int main() {
     for (size_t rows : {1UL, 10UL, 100UL, 1000UL, 10000UL, 100000UL}) {
         std::string text;
         for (size_t row = 0; row < rows; row++) text += std::to_string(row * 64) + " 64 zero\n";
-        std::printf("| %zu | %.0f |\n", rows, cost(*make(space, source, "rows" + std::to_string(rows), text)));
+        std::printf("| %zu | %.0f |\n", rows,
+                    cost(*make(space, source, "rows" + std::to_string(rows), text)));
     }
 }

@@ -1,7 +1,8 @@
 // Executor: the engine's only way to wait for a disk or a clock, and so the only
 // thing a simulator has to replace.
 //
-//     Status status = co_await FileRead{executor, fd, data, offset};
+//     Wait wait(executor, operation);
+//     int64_t result = co_await wait;
 //
 // The io_uring executor hands work to the kernel and resumes coroutines on its own
 // thread; where io_uring is forbidden a pool of threads does the same with

@@ -163,35 +163,40 @@ Status FileDevice::failed(const Bio& bio, int error) const {
 }
 
 Task<Status> FileDevice::io(Bio bio) {
-    Operation operation;
-    operation.fd = fd_;
-    operation.offset = bytes_of(bio.sector);
-    operation.bytes = bio.bytes();
     switch (bio.op) {
         case Op::read:
         case Op::write:
             return transfer(bio);
         case Op::flush:
-            operation.kind = Operation::Kind::sync;
-            return operate(operation, bio);
+            return operate(operation(Operation::Kind::sync, bio), bio);
         case Op::discard:
-            operation.kind = Operation::Kind::fallocate;
-            operation.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-            return operate(operation, bio);
+            return operate(fallocation(FALLOC_FL_PUNCH_HOLE, bio), bio);
         case Op::write_zeroes:
             return write_zeroes(bio);
     }
     return Task<Status>::ready(Status(EOPNOTSUPP));
 }
 
-Operation FileDevice::transfer_operation(const Bio& bio) const {
+Operation FileDevice::operation(Operation::Kind kind, const Bio& bio) const {
     Operation operation;
-    operation.kind = bio.op == Op::read ? Operation::Kind::read : Operation::Kind::write;
-    operation.dsync = bio.fua;
+    operation.kind = kind;
     operation.fd = fd_;
-    operation.data = bio.data();
     operation.bytes = bio.bytes();
     operation.offset = bytes_of(bio.sector);
+    return operation;
+}
+
+Operation FileDevice::fallocation(int mode, const Bio& bio) const {
+    Operation operation = this->operation(Operation::Kind::fallocate, bio);
+    operation.mode = mode | FALLOC_FL_KEEP_SIZE;
+    return operation;
+}
+
+Operation FileDevice::transfer_operation(const Bio& bio) const {
+    Operation operation =
+        this->operation(bio.op == Op::read ? Operation::Kind::read : Operation::Kind::write, bio);
+    operation.dsync = bio.fua;
+    operation.data = bio.data();
     return operation;
 }
 
@@ -245,12 +250,7 @@ Task<Status> FileDevice::transfer_rest(Bio bio, size_t done) {
 }
 
 Task<Status> FileDevice::operate(Operation operation, Bio bio) {
-    if (InlineTurn turn(executor_); turn) {
-        int64_t result = do_blocking(operation);
-        if (result >= 0 || result == -EOPNOTSUPP)
-            return Task<Status>::ready(Status(static_cast<int>(result >= 0 ? 0 : -result)));
-        return Task<Status>::ready(failed(bio, static_cast<int>(-result)));
-    }
+    if (InlineTurn turn(executor_); turn) return Task<Status>::ready(operated(do_blocking(operation), bio));
     return operate_later(operation, bio);
 }
 
@@ -258,10 +258,15 @@ Task<Status> FileDevice::operate_later(Operation operation, Bio bio) {
     while (true) {
         Wait wait(executor_, operation);
         int64_t result = co_await wait;
-        if (result >= 0) co_return kOk;
         if (result == -EINTR || result == -EAGAIN) continue;
-        co_return result == -EOPNOTSUPP ? Status(EOPNOTSUPP) : failed(bio, static_cast<int>(-result));
+        co_return operated(result, bio);
     }
+}
+
+// That a filesystem lacks an operation is no failure of the disk.
+Status FileDevice::operated(int64_t result, const Bio& bio) const {
+    if (result >= 0) return kOk;
+    return result == -EOPNOTSUPP ? Status(EOPNOTSUPP) : failed(bio, static_cast<int>(-result));
 }
 
 Task<Status> FileDevice::write_zeroes(Bio bio) {
@@ -269,17 +274,10 @@ Task<Status> FileDevice::write_zeroes(Bio bio) {
         std::atomic<bool>& possible;
         int mode;
     };
-    Way ways[] = {{can_zero_range_, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE},
-                  {can_punch_hole_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE}};
+    Way ways[] = {{can_zero_range_, FALLOC_FL_ZERO_RANGE}, {can_punch_hole_, FALLOC_FL_PUNCH_HOLE}};
     for (Way& way : ways) {
         if (!way.possible.load(std::memory_order_relaxed)) continue;
-        Operation operation;
-        operation.kind = Operation::Kind::fallocate;
-        operation.fd = fd_;
-        operation.mode = way.mode;
-        operation.offset = bytes_of(bio.sector);
-        operation.bytes = bio.bytes();
-        Task<Status> zeroed = operate(operation, bio);
+        Task<Status> zeroed = operate(fallocation(way.mode, bio), bio);
         Status status = co_await zeroed;
         if (status.error() != EOPNOTSUPP) co_return status;
         way.possible.store(false, std::memory_order_relaxed);

@@ -52,6 +52,8 @@ class FileDevice final : public Device {
     FileDevice(Executor& executor, int fd, std::string name, Options options);
 
     void learn_limits();
+    Operation operation(Operation::Kind kind, const Bio& bio) const;
+    Operation fallocation(int mode, const Bio& bio) const;
     Operation transfer_operation(const Bio& bio) const;
     Task<Status> transfer(Bio bio);
     // What of `bio` stands behind its first `done` bytes.
@@ -59,6 +61,7 @@ class FileDevice final : public Device {
     Task<Status> operate(Operation operation, Bio bio);
     Task<Status> operate_later(Operation operation, Bio bio);
     Task<Status> write_zeroes(Bio bio);
+    Status operated(int64_t result, const Bio& bio) const;
     Status failed(const Bio& bio, int error) const;
 
     Executor& executor_;

@@ -5,6 +5,23 @@
 
 namespace dmfs {
 
+namespace {
+
+// Waits until try_take(), asked under the queue's mutex, succeeds. Whoever lets go of
+// something wakes all, and each tries again.
+Task<Status> take_later(WaitQueue* queue, std::function<bool()> try_take, Cancel* cancel) {
+    bool taken = false;
+    std::function<bool()> must_wait = [&] { return !(taken = try_take()); };
+    while (!taken) {
+        Status status = co_await queue->wait(must_wait, cancel);
+        if (!status) co_return status;
+        if (!taken) taken = queue->locked(try_take);
+    }
+    co_return kOk;
+}
+
+}  // namespace
+
 bool Lock::try_take() {
     if (held_) return false;
     held_ = true;
@@ -37,21 +54,8 @@ bool RangeLock::try_take(Range range) {
 Task<Status> RangeLock::acquire(uint64_t from, uint64_t end, Cancel* cancel) {
     Range range{from, end};
     if (waiting_.locked([&] { return try_take(range); })) return Task<Status>::ready(kOk);
-    return wait(range, cancel);
-}
-
-Task<Status> RangeLock::wait(Range range, Cancel* cancel) {
-    bool taken = false;
-    std::function<bool()> must_wait = [this, range, &taken] {
-        taken = try_take(range);
-        return !taken;
-    };
-    while (!taken) {
-        Status status = co_await waiting_.wait(must_wait, cancel);
-        if (!status) co_return status;
-        if (!taken) taken = waiting_.locked([&] { return try_take(range); });
-    }
-    co_return kOk;
+    return take_later(
+        &waiting_, [this, range] { return try_take(range); }, cancel);
 }
 
 void RangeLock::release(uint64_t from, uint64_t end) {
@@ -67,21 +71,8 @@ bool KeyLock::try_take(uint64_t key) { return held_.insert(key).second; }
 
 Task<Status> KeyLock::acquire(uint64_t key, Cancel* cancel) {
     if (waiting_.locked([&] { return try_take(key); })) return Task<Status>::ready(kOk);
-    return wait(key, cancel);
-}
-
-Task<Status> KeyLock::wait(uint64_t key, Cancel* cancel) {
-    bool taken = false;
-    std::function<bool()> must_wait = [this, key, &taken] {
-        taken = try_take(key);
-        return !taken;
-    };
-    while (!taken) {
-        Status status = co_await waiting_.wait(must_wait, cancel);
-        if (!status) co_return status;
-        if (!taken) taken = waiting_.locked([&] { return try_take(key); });
-    }
-    co_return kOk;
+    return take_later(
+        &waiting_, [this, key] { return try_take(key); }, cancel);
 }
 
 void KeyLock::release(uint64_t key) {

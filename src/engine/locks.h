@@ -60,7 +60,6 @@ class RangeLock {
     };
 
     bool try_take(Range range);
-    Task<Status> wait(Range range, Cancel* cancel);
 
     WaitQueue waiting_;
     std::vector<Range> held_;  // under the queue's mutex
@@ -76,7 +75,6 @@ class KeyLock {
 
   private:
     bool try_take(uint64_t key);
-    Task<Status> wait(uint64_t key, Cancel* cancel);
 
     WaitQueue waiting_;
     std::unordered_set<uint64_t> held_;  // under the queue's mutex

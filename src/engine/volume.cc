@@ -17,28 +17,25 @@ Executor& Volume::executor() const { return space_.executor(); }
 
 // The way of a request. Nothing here is a coroutine unless it has to wait.
 
-Task<Status> Volume::io(Bio bio) {
-    if (!gate_.enter()) return io_when_open(bio);
+Task<Status> Volume::io(Bio bio) { return gate_.enter() ? io_inside(bio) : io_when_open(bio); }
+
+Task<Status> Volume::io_when_open(Bio bio) {
+    Task<Status> entered = gate_.enter_or_wait(bio.cancel);
+    Status status = co_await entered;
+    if (!status) co_return status;
+    Task<Status> task = io_inside(bio);
+    status = co_await task;
+    co_return status;
+}
+
+Task<Status> Volume::io_inside(Bio bio) {
     counters_.begin(bio.op);
     Table* table = table_.load(std::memory_order_acquire);
     if (Status refused = refusal(table, bio); !refused) return Task<Status>::ready(leave(bio, refused));
     bio.generation = 0;  // a word between the caller and this volume
     Task<Status> task = table->io(bio);
     if (task.is_ready()) return Task<Status>::ready(leave(bio, std::move(task).value()));
-    return inside(std::move(task), bio);
-}
-
-Task<Status> Volume::io_when_open(Bio bio) {
-    Task<Status> entered = gate_.enter_or_wait(bio.cancel);
-    Status status = co_await entered;
-    if (!status) co_return status;
-    counters_.begin(bio.op);
-    Table* table = table_.load(std::memory_order_acquire);
-    if (Status refused = refusal(table, bio); !refused) co_return leave(bio, refused);
-    bio.generation = 0;
-    Task<Status> task = table->io(bio);
-    Status done = co_await task;
-    co_return leave(bio, done);
+    return leave_later(std::move(task), bio);
 }
 
 // What no table could serve; inside the gate.
@@ -50,7 +47,7 @@ Status Volume::refusal(const Table* table, const Bio& bio) const {
     return (bio.sector | bio.count) % sectors_in(table->limits().logical_block) == 0 ? kOk : Status(ERESTART);
 }
 
-Task<Status> Volume::inside(Task<Status> task, Bio bio) {
+Task<Status> Volume::leave_later(Task<Status> task, Bio bio) {
     Status status = co_await task;
     co_return leave(bio, status);
 }
@@ -156,14 +153,13 @@ Volume::Arrival::~Arrival() {
 }
 
 // The volume is suspended. Afterwards `fresh` is live and *old was.
-Task<Outcome> Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old) {
+Outcome Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old) {
     assert(suspended() && gate_.inside() == 0);
     std::string problem = fresh->areas_problem();  // a device may have shrunk since the load
-    if (!problem.empty()) co_return Refused(EINVAL, problem, "the old table is still there");
+    if (!problem.empty()) return Refused(EINVAL, problem, "the old table is still there");
     {
         std::lock_guard guard(space_.mutex_);
-        if (removed_) co_return Refused(ENXIO, "the volume was removed");
-        if (fresh->size() != size()) geometry_ = Geometry();
+        if (removed_) return Refused(ENXIO, "the volume was removed");
         *old = std::exchange(live_, fresh);
         had_table_ = true;
         table_.store(fresh.get(), std::memory_order_release);
@@ -172,7 +168,7 @@ Task<Outcome> Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<
     readonly_.store(!fresh->writable(), std::memory_order_release);
     size_.store(fresh->size(), std::memory_order_release);
     logical_block_.store(fresh->limits().logical_block, std::memory_order_release);
-    co_return Outcome();
+    return {};
 }
 
 // Lets requests in again.
@@ -207,8 +203,7 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
             if (!inactive_) inactive_ = std::move(fresh);
             co_return outcome;
         }
-        Task<Outcome> swapping = swap_locked(fresh, &old);
-        outcome = co_await swapping;
+        outcome = swap_locked(fresh, &old);
         if (outcome) co_return outcome;
     }
     if (!suspended()) co_return Outcome();
@@ -223,7 +218,7 @@ Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
     Status status = co_await acquired;
     if (!status) co_return control_interrupted(status);
     Lock::Guard guard(control_);
-    std::shared_ptr<Table> fresh = table, old, superseded;
+    std::shared_ptr<Table> old, superseded;
     Outcome refused = announce(table, &superseded);
     if (refused) co_return refused;
     Arrival arrival{*this};
@@ -231,20 +226,14 @@ Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
     Task<Outcome> suspending = suspend_locked(false, cancel);
     Outcome outcome = co_await suspending;
     if (outcome) co_return outcome;
-    Task<Outcome> swapping = swap_locked(fresh, &old);
-    outcome = co_await swapping;
+    outcome = swap_locked(table, &old);
     if (!outcome) {
         outcome = go_on();
-        if (outcome && old) {  // back
-            Task<Outcome> returning = swap_locked(old, &fresh);
-            Outcome returned = co_await returning;
-            static_cast<void>(returned);
-        }
+        if (outcome && old) static_cast<void>(swap_locked(old, &table));  // back
     }
     if (outcome && !was_suspended) {
         if (table_ != nullptr) {
-            Outcome again = go_on();
-            static_cast<void>(again);
+            static_cast<void>(go_on());
         } else {
             suspended_.store(false, std::memory_order_release);
             gate_.open();
@@ -277,6 +266,7 @@ Task<Outcome> Volume::message(Sector sector, std::vector<Word> words, std::strin
     co_return outcome;
 }
 
+// Checked, and then forgotten: a file has no ioctl that would ask for it.
 Outcome Volume::set_geometry(Geometry geometry) {
     if (geometry.cylinders > 65535 || geometry.heads > 255 || geometry.sectors > 255)
         return Refused(EINVAL, "the geometry is out of range",
@@ -285,8 +275,6 @@ Outcome Volume::set_geometry(Geometry geometry) {
     Sector capacity = Sector{geometry.cylinders} * geometry.heads * geometry.sectors;
     if (geometry.start > capacity)
         return Refused(EINVAL, "the start lies beyond cylinders x heads x sectors");
-    std::lock_guard guard(space_.mutex_);
-    geometry_ = geometry;
     return {};
 }
 

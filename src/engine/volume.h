@@ -105,8 +105,9 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     friend class Namespace;
 
     Task<Status> io_when_open(Bio bio);
+    Task<Status> io_inside(Bio bio);
     Status refusal(const Table* table, const Bio& bio) const;
-    Task<Status> inside(Task<Status> task, Bio bio);
+    Task<Status> leave_later(Task<Status> task, Bio bio);
     Status leave(const Bio& bio, Status status);
     Status pending_flush_error(Status status);
 
@@ -117,7 +118,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     };
 
     Task<Outcome> suspend_locked(bool noflush, Cancel* cancel);
-    Task<Outcome> swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
+    Outcome swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
     Outcome announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded);
     Outcome unfit(const Table& table) const;
     Outcome go_on();
@@ -153,7 +154,6 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     bool had_table_ = false;
     bool remove_when_closed_ = false;
     bool removed_ = false;
-    Geometry geometry_;
 };
 
 }  // namespace dmfs

@@ -5,18 +5,21 @@
 #include <cstdio>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 
 namespace dmfs {
 
 namespace {
 
-// Blanks and backslashes stand there as \\ooo.
-std::string decode_octal(const std::string& text) {
+// Blank, tab, newline and backslash stand there as three octal digits.
+std::string decode_octal(std::string_view text) {
+    auto octal = [](char c) { return c >= '0' && c <= '7'; };
     std::string out;
     for (size_t at = 0; at < text.size(); at++) {
-        unsigned code = 0;
-        if (text[at] == '\\' && sscanf(text.c_str() + at + 1, "%3o", &code) == 1) {
-            out += static_cast<char>(code);
+        if (text[at] == '\\' && at + 3 < text.size() && octal(text[at + 1]) && octal(text[at + 2]) &&
+            octal(text[at + 3])) {
+            out += static_cast<char>((text[at + 1] - '0') * 64 + (text[at + 2] - '0') * 8 +
+                                     (text[at + 3] - '0'));
             at += 3;
         } else {
             out += text[at];

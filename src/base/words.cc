@@ -28,6 +28,16 @@ std::vector<Word> split_words(std::string_view line) {
     }
 }
 
+std::string_view without_comment(std::string_view line) {
+    for (size_t at = 0; at < line.size(); at++) {
+        if (line[at] == '\\')
+            at++;
+        else if (line[at] == '#')
+            return line.substr(0, at);
+    }
+    return line;
+}
+
 std::string quote_word(std::string_view text) {
     std::string out;
     for (char c : text) {

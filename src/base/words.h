@@ -22,6 +22,9 @@ struct Word {
 // The words of one line. A backslash at the very end stands for itself.
 std::vector<Word> split_words(std::string_view line);
 
+// The line without its comment: a # that no backslash quotes, and what follows.
+std::string_view without_comment(std::string_view line);
+
 // text, quoted so that split_words gives it back as one word; a # too, which would
 // begin a comment in a table.
 std::string quote_word(std::string_view text);

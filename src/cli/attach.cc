@@ -24,6 +24,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/files.h"
 #include "base/words.h"
 #include "cli/commands.h"
 
@@ -52,13 +53,6 @@ class File {
     int fd_;
     int error_;
 };
-
-std::string line_of(const std::string& path) {
-    std::ifstream file(path);
-    std::string line;
-    std::getline(file, line);
-    return line;
-}
 
 std::string sys_path(const std::string& device, const char* file) {
     return "/sys/block/" + device.substr(device.rfind('/') + 1) + "/loop/" + file;
@@ -147,13 +141,13 @@ void wait_until_gone(const std::string& device) {
 
 void verify_direct_io(const std::string& device) {
     std::string dio = sys_path(device, "dio");
-    if (line_of(dio) == "1") return;
+    if (first_line(dio) == "1") return;
     int error = EOPNOTSUPP;
     {
         File loop(device, O_RDONLY);
         if (loop.error() == 0 && ioctl(loop.fd(), LOOP_SET_DIRECT_IO, 1UL) != 0) error = errno;
     }
-    if (line_of(dio) == "1") return;
+    if (first_line(dio) == "1") return;
     detach_device(device);
     throw Refused(error, device + " would not do direct I/O, so it was detached again",
                   "buffered, it would serve one request at a time and show stale data after a table swap");
@@ -174,7 +168,7 @@ std::vector<std::string> devices_on(const std::string& path) {
     std::error_code error;
     for (const auto& entry : stdfs::directory_iterator("/sys/block", error)) {
         std::string device = "/dev/" + entry.path().filename().string();
-        if (device.starts_with("/dev/loop") && line_of(sys_path(device, "backing_file")) == path)
+        if (device.starts_with("/dev/loop") && first_line(sys_path(device, "backing_file")) == path)
             devices.push_back(device);
     }
     std::sort(devices.begin(), devices.end());

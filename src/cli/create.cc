@@ -12,6 +12,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "base/words.h"
 #include "cli/commands.h"
 #include "dm/concise.h"
 
@@ -34,18 +35,12 @@ std::string read_stdin() {
 
 bool blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-// The table without dmsetup's comments: a '#' that begins a word ends the line.
-// Lines stay where they are, so that a refusal points at the right one.
+// The table without its comments. Lines stay where they are, so that a refusal points
+// at the right one.
 std::string without_comments(std::string_view text) {
     std::string out;
     for (std::string_view line : lines_of(text)) {
-        for (size_t at = 0; at < line.size(); at++) {
-            if (line[at] == '\\')
-                at++;
-            else if (line[at] == '#' && (at == 0 || blank(line[at - 1])))
-                line = line.substr(0, at);
-        }
-        out += line;
+        out += without_comment(line);
         out += '\n';
     }
     return out;

@@ -16,6 +16,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/files.h"
 #include "base/words.h"
 #include "cli/commands.h"
 
@@ -46,13 +47,6 @@ auto mounted(const std::string& path) {
 
 bool inside(const std::string& path, const std::string& folder) {
     return path == folder || path.starts_with(folder + "/");
-}
-
-std::string first_line(const stdfs::path& path) {
-    std::ifstream file(path);
-    std::string line;
-    std::getline(file, line);
-    return line;
 }
 
 // Who keeps the mount busy, as far as this user may see: one line each.

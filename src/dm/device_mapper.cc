@@ -48,7 +48,6 @@ std::shared_ptr<Volume> DeviceMapper::create(const std::string& name, const std:
                                              std::optional<uint32_t> minor) {
     check_name(name);
     check_uuid(uuid);
-    if (name == ".control") throw Refused(EINVAL, "'.control' is the folder of the controls", "another name");
     return volumes_.create(name, uuid, minor);
 }
 
@@ -67,8 +66,6 @@ Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred
 Outcome DeviceMapper::rename(Volume& volume, const std::string& name) {
     try {
         check_name(name);
-        if (name == ".control")
-            return Refused(EINVAL, "'.control' is the folder of the controls", "another name");
     } catch (const Refused& refused) {
         return refused;
     }

@@ -15,6 +15,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/files.h"
 #include "base/mounts.h"
 #include "dm/names.h"
 
@@ -26,27 +27,12 @@ constexpr int kMostLinks = 40;     // as the kernel's own path walk
 constexpr int kDeepestStack = 16;  // of block devices below a file system
 constexpr uint64_t kMostRam = uint64_t{1} << 46;
 
-std::string first_line(const std::string& path) {
-    std::ifstream file(path);
-    std::string line;
-    std::getline(file, line);
-    return line;
-}
-
 std::deque<std::string> components(const std::string& path) {
     std::deque<std::string> parts;
     std::istringstream stream(path);
     for (std::string part; std::getline(stream, part, '/');)
         if (!part.empty() && part != ".") parts.push_back(part);
     return parts;
-}
-
-// The device number of the mount at `mountpoint`, without asking the mount itself.
-std::optional<uint64_t> number_of_mount(const std::string& mountpoint) {
-    std::optional<uint64_t> number;
-    for (const MountEntry& entry : mount_entries())
-        if (entry.where == mountpoint) number = entry.device;  // the last one covers the others
-    return number;
 }
 
 }  // namespace
@@ -191,23 +177,27 @@ DeviceWords::Places DeviceWords::known_places() const {
     // The kernel says by poll(2) whether anything was mounted since the last look.
     pollfd changed{mounts_fd_, POLLPRI, 0};
     if (mounts_known_ && mounts_fd_ >= 0 && ::poll(&changed, 1, 0) == 0) return places_;
-    places_ = Places{{{mountpoint_, "/"}}, {}};
-    std::optional<uint64_t> number = number_of_mount(mountpoint_);
-    for (const MountEntry& entry : mount_entries()) {
-        if (number && entry.device == *number) places_.own[entry.where] = entry.root;
+    std::vector<MountEntry> entries = mount_entries();
+    places_ = Places();
+    for (const MountEntry& entry : entries)
+        if (entry.where == mountpoint_) places_.filesystem = entry.device;  // the last covers the others
+    places_.own[mountpoint_] = "/";
+    for (const MountEntry& entry : entries) {
+        if (entry.device == places_.filesystem) places_.own[entry.where] = entry.root;
         if (major(entry.device) != 0) places_.on_devices[entry.where] = entry.device;
     }
-    mounts_known_ = number.has_value();
+    mounts_known_ = places_.filesystem.has_value();
     return places_;
 }
 
 void DeviceWords::refuse_own(const FileDevice& device) const {
     if (mountpoint_.empty()) return;
+    const Places places = known_places();
     std::optional<DeviceNumber> number = device.number();
-    if (!number && number_of_mount(mountpoint_) == device.filesystem())
+    if (!number && places.filesystem == device.filesystem())
         throw Refused(EINVAL, device.name() + " leads into this mount by a detour", "the volume's name");
     uint64_t below = number ? makedev(number->major, number->minor) : device.filesystem();
-    std::string own = own_volume_below(below, known_places(), 0);
+    std::string own = own_volume_below(below, places, 0);
     if (!own.empty())
         throw Refused(EINVAL, device.name() + " stands on this mount's own " + own,
                       "name the volume itself; through a loop device the daemon would wait for itself");

@@ -42,6 +42,7 @@ class DeviceWords final : public DeviceSource {
         std::string volume;
     };
     struct Places {
+        std::optional<uint64_t> filesystem;          // st_dev of this mount, once it stands
         std::map<std::string, std::string> own;      // where this mount shows, and what of it
         std::map<std::string, uint64_t> on_devices;  // mounts on block devices, and their numbers
     };

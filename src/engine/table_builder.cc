@@ -27,17 +27,6 @@ bool scan_number(const std::string& word, uint64_t& value) {
     return true;
 }
 
-// The line without its comment: a # that no backslash quotes, and what follows.
-std::string_view without_comment(std::string_view line) {
-    for (size_t at = 0; at < line.size(); at++) {
-        if (line[at] == '\\')
-            at++;
-        else if (line[at] == '#')
-            return line.substr(0, at);
-    }
-    return line;
-}
-
 constexpr size_t kMaxRows = 1 << 20;  // DM_MAX_TARGETS
 constexpr size_t kTypeBytes = 16;     // DM_MAX_TYPE_NAME
 

@@ -72,8 +72,6 @@ std::string Controls::text(Node node, Volume* volume) {
             return deps_text(*volume, Which::live);
         case Kind::inactive_deps:
             return deps_text(*volume, Which::inactive);
-        case Kind::events:
-            return std::to_string(volume->event_number()) + "\n";
         case Kind::stats:
             return stats_text(*volume);
         case Kind::inflight:

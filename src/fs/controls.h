@@ -29,7 +29,6 @@ struct ControlFile {
 
     std::mutex mutex;          // guards what follows
     std::string text;          // what is being read
-    bool answered = false;     // message: text is the answer to a message
     uint32_t events_seen = 0;  // events: the number that was read last ...
     bool events_read = false;  // ... if any was
     fuse_pollhandle* poll = nullptr;

@@ -276,9 +276,7 @@ void FileSystem::read_control(fuse_req_t request, ControlFile& file, size_t size
         fuse_reply_err(request, ENOENT);
         return;
     }
-    if (offset == 0) {
-        file.text = controls_.text(file.node, file.volume.get());
-    }
+    if (offset == 0) file.text = controls_.text(file.node, file.volume.get());
     std::string_view rest = std::string_view(file.text).substr(std::min<size_t>(offset, file.text.size()));
     fuse_reply_buf(request, rest.data(), std::min(rest.size(), size));
 }
@@ -319,13 +317,11 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
                                        uint64_t offset, std::string folder) {
     Request request(fuse_request, &waiting_);
     size_t size = text.size();
-    Task<Status> before = drop_cache(file->node.kind == Kind::state ? file->volume : nullptr, &request);
-    Status status = co_await before;
     Task<Status> writing = controls_.write(file, std::move(text), offset, std::move(folder), &request);
-    status = co_await writing;
-    Task<Status> behind = drop_cache(file->node.kind == Kind::state ? file->volume : nullptr, &request);
-    Status dropped = co_await behind;
-    static_cast<void>(dropped);
+    Task<Status> whole = file->node.kind == Kind::state
+                             ? with_dropped_cache(std::move(writing), file->volume, &request)
+                             : std::move(writing);
+    Status status = co_await whole;
     if (status)
         request.reply_written(size);
     else
@@ -335,23 +331,32 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
 
 Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* file, bool killed) {
     Request request(fuse_request, &waiting_);
-    Task<Status> before = drop_cache(file->node.kind == Kind::table ? file->volume : nullptr, &request);
-    Status status = co_await before;
     Task<Status> finishing = controls_.finish(file, killed, &request);
-    status = co_await finishing;
-    Task<Status> behind = drop_cache(file->node.kind == Kind::table ? file->volume : nullptr, &request);
-    Status dropped = co_await behind;
-    static_cast<void>(dropped);
+    Task<Status> whole = file->node.kind == Kind::table
+                             ? with_dropped_cache(std::move(finishing), file->volume, &request)
+                             : std::move(finishing);
+    Status status = co_await whole;
     request.reply(status);
     co_return status;
 }
 
+// A request that may swap a table: before it, so that dirty pages go to the table they
+// were written to, and behind it, so that whoever has the answer reads from the new one.
+Task<Status> FileSystem::with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume,
+                                            Cancel* cancel) {
+    Task<Status> before = drop_cache(volume, cancel);
+    Status status = co_await before;
+    status = co_await swapping;
+    Task<Status> behind = drop_cache(volume, cancel);
+    Status dropped = co_await behind;
+    static_cast<void>(dropped);
+    co_return status;
+}
+
 // With a page cache: what was written through it goes to the volume, and what it
-// holds of the volume is forgotten. Around every request that may swap a table, so
-// that dirty pages go to the table they were written to, and whoever has the answer
-// reads from the new one.
+// holds of the volume is forgotten.
 Task<Status> FileSystem::drop_cache(std::shared_ptr<Volume> volume, Cancel* cancel) {
-    if (!options_.page_cache || session_ == nullptr || !volume || volume->suspended()) co_return kOk;
+    if (!options_.page_cache || session_ == nullptr || volume->suspended()) co_return kOk;
     auto done = std::make_shared<std::atomic<bool>>(false);
     fuse_ino_t ino = Node{volume->id(), Kind::volume}.ino();
     notifier_.post([this, done, ino] {

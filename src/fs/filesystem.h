@@ -83,6 +83,7 @@ class FileSystem final : public NamespaceObserver {
     Task<Status> remove_volume(fuse_req_t request, std::shared_ptr<Volume> volume);
     Task<Status> read_events(fuse_req_t request, ControlFile* file, size_t size);
     void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
+    Task<Status> with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume, Cancel* cancel);
     Task<Status> drop_cache(std::shared_ptr<Volume> volume, Cancel* cancel);
     bool drain();
     static Task<Status> flush_last(std::shared_ptr<Volume> volume);

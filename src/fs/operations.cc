@@ -6,11 +6,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <cassert>
 #include <cstring>
 #include <fstream>
 
-#include "base/log.h"
 #include "fs/filesystem.h"
 
 namespace dmfs::fs {

@@ -70,13 +70,33 @@ void Wait::await_suspend(std::coroutine_handle<> self) {
     executor_.submit(operation_);
 }
 
+namespace {
+
+// A coroutine that waits for the clock; lives in its frame.
+struct Sleep {
+    Sleep(Executor& clock, int64_t deadline_ns)
+        : executor(clock), until_ns(deadline_ns), timer([this] { executor.post(sleeper); }) {}
+
+    bool await_ready() const noexcept { return false; }
+    [[gnu::noinline]] void await_suspend(std::coroutine_handle<> self) {
+        Memory::settle_borrowed();
+        sleeper = self;
+        executor.arm(timer, until_ns);
+    }
+    void await_resume() const noexcept {}
+
+    Executor& executor;
+    const int64_t until_ns;
+    std::coroutine_handle<> sleeper;
+    Timer timer;
+};
+
+}  // namespace
+
 Task<Status> sleep_until(Executor& executor, int64_t deadline_ns) {
-    Operation operation;
-    operation.kind = Operation::Kind::sleep;
-    operation.deadline_ns = deadline_ns;
-    Wait wait(executor, operation);
-    int64_t result = co_await wait;
-    co_return Status(result == 0 || result == -ETIME ? 0 : static_cast<int>(-result));
+    Sleep sleep(executor, deadline_ns);
+    co_await sleep;
+    co_return kOk;
 }
 
 int64_t do_blocking(const Operation& operation) {
@@ -98,9 +118,6 @@ int64_t do_blocking(const Operation& operation) {
             case Operation::Kind::fallocate:
                 done = fallocate(operation.fd, operation.mode, offset, static_cast<off_t>(operation.bytes));
                 break;
-            case Operation::Kind::sleep:
-            case Operation::Kind::resume:
-                return 0;
         }
         if (done >= 0) return done;
         if (errno != EINTR) return -errno;

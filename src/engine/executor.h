@@ -21,23 +21,22 @@
 #include <string>
 
 #include "base/status.h"
+#include "engine/clock.h"
 #include "engine/task.h"
 
 namespace dmfs {
 
 // One operation for the executor; lives in the frame of the coroutine that waits.
 struct Operation {
-    enum class Kind : uint8_t { read, write, sync, fallocate, sleep, resume };
+    enum class Kind : uint8_t { read, write, sync, fallocate };
 
-    Kind kind = Kind::resume;
+    Kind kind = Kind::read;
     bool dsync = false;  // write: durable before it answers (RWF_DSYNC)
     int fd = -1;
     int mode = 0;  // fallocate: FALLOC_FL_...
     std::byte* data = nullptr;
     uint64_t bytes = 0;
     uint64_t offset = 0;
-    int64_t deadline_ns = 0;  // sleep: on the executor's clock
-    int64_t until[2] = {};    // the executor's own form of it
     std::coroutine_handle<> waiter;
     int64_t result = 0;  // bytes done, or a negative errno
 };
@@ -54,7 +53,10 @@ class Executor {
     virtual void post(std::coroutine_handle<> coroutine) = 0;
 
     // Monotonic nanoseconds; the simulator's clock is its own.
-    virtual int64_t now_ns() const = 0;
+    virtual int64_t now_ns() const { return Clock::now_ns(); }
+    // As Clock's; on that clock.
+    virtual void arm(Timer& timer, int64_t deadline_ns) = 0;
+    virtual void disarm(Timer& timer) = 0;
 
     virtual std::string name() const = 0;
 

@@ -32,6 +32,25 @@ enum class Flushing {
     itself,   // the target gets the flush and passes it on as it must
 };
 
+// One thing that a request comes to below a target: what `dmfs explain` shows.
+struct Step {
+    Op op;
+    Sector at;                 // of the row: the sectors [at, at + count) it serves
+    Sector count;              // 0 for a flush
+    Device* device = nullptr;  // what is asked; nullptr: nothing below
+    Sector start = 0;          // of the device
+    std::string note;          // how it came there, in a few words: "chunk 7, leg 1"
+};
+using StepVisitor = std::function<void(const Step&)>;
+
+// Sectors of a row, and where on a device they lie.
+struct Run {
+    Sector at;
+    Sector count;
+    Sector start;
+};
+using RunVisitor = std::function<void(const Run&)>;
+
 class Target {
   public:
     Target() = default;
@@ -56,6 +75,12 @@ class Target {
     virtual void adjust(Limits&) const {}
     // The run that begins at `at`.
     virtual Extent extent(Sector at) = 0;
+
+    // What a request for [at, at + count) would come to now, step after step in the
+    // order in which they are done. Changes nothing. Any length, not cut at chunks.
+    virtual void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const = 0;
+    // Backwards: the sectors of the row that lie at [start, start + count) of `device`.
+    virtual void reverse(const Device& device, Sector start, Sector count, const RunVisitor& visit) const = 0;
 
     // Each device with the area this target uses of it.
     using DeviceVisitor = std::function<void(Device&, Sector start, Sector length)>;

@@ -1,7 +1,6 @@
 // The io_uring executor: one ring, a mutex for those who submit, one thread that
-// takes the completions and resumes the coroutines. Sleeps are io_uring's own
-// timeouts and a posted coroutine is an empty operation, so everything that can
-// happen arrives in one queue.
+// takes the completions and resumes the coroutines. A posted coroutine is an empty
+// operation, so everything that can happen arrives in one queue.
 
 #include <fcntl.h>
 #include <liburing.h>
@@ -10,7 +9,6 @@
 #include <atomic>
 #include <cassert>
 #include <cstring>
-#include <ctime>
 #include <mutex>
 #include <thread>
 
@@ -58,11 +56,8 @@ class UringExecutor final : public Executor {
         });
     }
 
-    int64_t now_ns() const override {
-        timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
-    }
+    void arm(Timer& timer, int64_t deadline_ns) override { clock_.arm(timer, deadline_ns); }
+    void disarm(Timer& timer) override { clock_.disarm(timer); }
 
     std::string name() const override { return "io_uring"; }
 
@@ -109,17 +104,6 @@ class UringExecutor final : public Executor {
                                         static_cast<off_t>(operation.offset),
                                         static_cast<off_t>(operation.bytes));
                 break;
-            case Operation::Kind::sleep: {
-                static_assert(sizeof operation.until == sizeof(__kernel_timespec));
-                operation.until[0] = operation.deadline_ns / 1000000000;
-                operation.until[1] = operation.deadline_ns % 1000000000;
-                auto* until = reinterpret_cast<__kernel_timespec*>(operation.until);
-                io_uring_prep_timeout(entry, until, 0, IORING_TIMEOUT_ABS);
-                break;
-            }
-            case Operation::Kind::resume:
-                io_uring_prep_nop(entry);
-                break;
         }
         io_uring_sqe_set_data64(entry, reinterpret_cast<uint64_t>(&operation));
     }
@@ -156,6 +140,7 @@ class UringExecutor final : public Executor {
     std::atomic<bool> handed_over_{false};
     bool unsubmitted_ = false;  // under the mutex: entries wait for another submit
     std::thread thread_;
+    Clock clock_;
 };
 
 }  // namespace

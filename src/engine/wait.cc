@@ -75,15 +75,15 @@ size_t WaitQueue::wake(size_t most, Status result, const std::function<void()>& 
     std::lock_guard guard(mutex_);
     if (before) before();
     size_t woken = 0;
-    for (; first_ != nullptr && woken < most; woken++) wake_first(result);
+    for (; first_ != nullptr && woken < most; woken++) wake_locked(*first_, result);
     return woken;
 }
 
-void WaitQueue::wake_first(Status result) {
-    Waiter* waiter = first_;
-    remove(waiter);
-    waiter->result = result;
-    executor_.post(waiter->coroutine);
+void WaitQueue::wake_locked(Waiter& waiter, Status result) {
+    if (!waiter.queued) return;
+    remove(&waiter);
+    waiter.result = result;
+    executor_.post(waiter.coroutine);
 }
 
 size_t WaitQueue::wake_one(const std::function<void()>& before) { return wake(1, kOk, before); }

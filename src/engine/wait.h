@@ -4,6 +4,8 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <coroutine>
 #include <cstddef>
@@ -31,6 +33,8 @@ class Cancel {
     // resumed there with EINTR; those that do not wait now will not begin to.
     void request();
     bool requested() const { return requested_.load(std::memory_order_acquire); }
+    // The process that waits for the request; 0 if none is known.
+    virtual pid_t process() const { return 0; }
 
   protected:
     // Called before a coroutine begins to wait: time to listen for interruptions.
@@ -80,6 +84,10 @@ class WaitQueue {
     size_t wake_one(const std::function<void()>& before = {});
     size_t wake_all(Status result = kOk, const std::function<void()>& before = {});
 
+    // Wakes this one if it waits; within locked(). The waiter is alive as long as its
+    // coroutine needs the queue's mutex to go on.
+    void wake_locked(Waiter& waiter, Status result = kOk);
+
     // Runs `act` under the queue's mutex.
     template <class Act>
     auto locked(Act act) {
@@ -95,7 +103,6 @@ class WaitQueue {
 
     void append(Waiter* waiter);
     void remove(Waiter* waiter);
-    void wake_first(Status result);
     size_t wake(size_t most, Status result, const std::function<void()>& before);
 
     Executor& executor_;

@@ -29,6 +29,10 @@ class Error final : public Target {
     Flushing flushing() const override { return Flushing::none; }
     // Data: whoever copies the volume shall meet the error.
     Extent extent(Sector) override { return {true, std::numeric_limits<Sector>::max() / 2}; }
+    void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
+        visit(Step{op, at, count, nullptr, 0, "fails with EIO"});
+    }
+    void reverse(const Device&, Sector, Sector, const RunVisitor&) const override {}
     void each_device(const DeviceVisitor& visit) const override {
         if (device_ != nullptr) visit(*device_, start_, length_);
     }

@@ -113,6 +113,32 @@ class Striped final : public Target {
         return {data, end};
     }
 
+    void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
+        if (op == Op::flush)
+            for (const Leg& leg : legs_) visit(Step{op, 0, 0, leg.device, 0, {}});
+        for (Sector end = at + count; at < end;) {
+            Place place = place_of(at);
+            Sector piece = std::min(end - at, chunk_ - at % chunk_);
+            visit(Step{op, at, piece, legs_[place.leg].device, legs_[place.leg].start + place.sector,
+                       "chunk " + std::to_string(at / chunk_) + ", stripe " + std::to_string(place.leg)});
+            at += piece;
+        }
+    }
+
+    void reverse(const Device& device, Sector start, Sector count, const RunVisitor& visit) const override {
+        for (size_t i = 0; i < legs_.size(); i++) {
+            if (legs_[i].device != &device) continue;
+            Sector from = std::max(start, legs_[i].start);
+            Sector end = std::min(start + count, legs_[i].start + leg_length_);
+            while (from < end) {
+                Sector at = from - legs_[i].start;
+                Sector piece = std::min(end - from, chunk_ - at % chunk_);
+                visit(Run{sector_of(i, at), piece, from});
+                from += piece;
+            }
+        }
+    }
+
     void each_device(const DeviceVisitor& visit) const override {
         for (const Leg& leg : legs_) visit(*leg.device, leg.start, leg_length_);
     }

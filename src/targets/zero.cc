@@ -20,6 +20,10 @@ class Zero final : public Target {
         if (bio.op == Op::read) memset(bio.data(), 0, bio.bytes());
         return Task<Status>::ready(kOk);
     }
+    void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
+        visit(Step{op, at, count, nullptr, 0, op == Op::read ? "zeros" : "kept nowhere"});
+    }
+    void reverse(const Device&, Sector, Sector, const RunVisitor&) const override {}
     Flushing flushing() const override { return Flushing::none; }
     Extent extent(Sector) override { return {false, std::numeric_limits<Sector>::max() / 2}; }
 };

@@ -1,5 +1,5 @@
-"""What the bench compares: each subject shows the same bytes of its own
-backing files at one path, and knows how to start and how to stop.
+"""What the bench compares: each subject shows the bytes of the same backing file
+(the striped one, of four files) at one path, and knows how to start and how to stop.
 
     with Workshop(...) as shop:
         path = shop.start("floor")     # a file to read and write, or None: skipped
@@ -163,6 +163,11 @@ class Workshop:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return path
 
+    def image(self):
+        """The one file that every subject serves (in turn): none has the better place on the disk."""
+        path = self.dir / "image.img"
+        return path if path.exists() else self.file(path.name)
+
     def spawn(self, command):
         """Start a process that is ended, at the latest, when the workshop closes.
 
@@ -222,11 +227,11 @@ class Workshop:
             return None
 
     def _raw(self, name):
-        return self.file(f"{name}.img")
+        return self.image()
 
     def _floor(self, name):
         binary = self.floor or self._compile_floor()
-        mnt, image = self.folder(name), self.file(f"{name}.img")
+        mnt, image = self.folder(name), self.image()
         self.serve([binary, *["--direct"] * self.direct, str(mnt), str(image)], mnt)
         return mnt / "f0"
 
@@ -253,10 +258,10 @@ class Workshop:
             words = " ".join(f"{quote(leg)} 0" for leg in legs)
             return mount.create("v", f"0 {self.sectors} striped 4 128 {words}\n")
         rows = {"dmfs-linear1": 1, "dmfs-linear4": 4}[name]
-        return mount.create("v", linear_rows(self.file(f"{name}.img"), self.sectors, rows))
+        return mount.create("v", linear_rows(self.image(), self.sectors, rows))
 
     def _qsd(self, name):
-        qsd, image = program("qemu-storage-daemon"), self.file(f"{name}.img")
+        qsd, image = program("qemu-storage-daemon"), self.image()
         # It mounts on a file. Its aio: io_uring on a disk; on page-cached files
         # that measured no better than the default, threads.
         point = self.dir / f"{name}.export"
@@ -269,7 +274,7 @@ class Workshop:
         return point
 
     def _nbdfuse(self, name):
-        nbdkit, nbdfuse, image = program("nbdkit"), program("nbdfuse"), self.file(f"{name}.img")
+        nbdkit, nbdfuse, image = program("nbdkit"), program("nbdfuse"), self.image()
         socket, mnt = str(self.dir / f"{name}.sock"), self.folder(name)
         self.spawn([nbdkit, "--foreground", "--unix", socket, "file", f"file={image}",
                     f"cache={'none' if self.direct else 'default'}"])

@@ -108,7 +108,6 @@ TEST_CASE("each executor reads, writes, syncs and allocates") {
                                             "01\0\0\0\0"
                                             "6789",
                                             14));
-        CHECK(run(*executor, operate(&*executor, transfer(Operation::Kind::resume, -1, nullptr, 0, 0))) == 0);
     }
 }
 
@@ -126,7 +125,7 @@ TEST_CASE("an operation never ends within its submission") {
     for (const std::string& name : executor_names()) {
         Running executor(make_executor(name));
         std::thread::id where;
-        run(*executor, operate(&*executor, transfer(Operation::Kind::resume, -1, nullptr, 0, 0), &where));
+        run(*executor, operate(&*executor, transfer(Operation::Kind::sync, -1, nullptr, 0, 0), &where));
         CHECK(where != std::this_thread::get_id());
     }
 }
@@ -176,7 +175,7 @@ TEST_CASE("a borrowed payload is copied before an operation is submitted") {
     char receive_buffer[] = "payload";
     Memory memory = Memory::borrow(receive_buffer, sizeof receive_buffer);
     auto pending =
-        begin(*executor, operate(&*executor, transfer(Operation::Kind::resume, -1, nullptr, 0, 0)));
+        begin(*executor, operate(&*executor, transfer(Operation::Kind::sync, file.fd, nullptr, 0, 0)));
     memset(receive_buffer, 'x', sizeof receive_buffer);
     CHECK(strcmp(reinterpret_cast<char*>(memory.data()), "payload") == 0);
     CHECK(pending.get() == 0);

@@ -16,6 +16,8 @@ class NoExecutor final : public Executor {
   public:
     void submit(Operation&) override { abort(); }
     void post(std::coroutine_handle<>) override { abort(); }
+    void arm(Timer&, int64_t) override { abort(); }
+    void disarm(Timer&) override {}
     int64_t now_ns() const override { return 0; }
     std::string name() const override { return "none"; }
 };

@@ -3,8 +3,9 @@
 
 #pragma once
 
-#include <map>
+#include <algorithm>
 #include <random>
+#include <set>
 #include <vector>
 
 #include "engine/executor.h"
@@ -19,10 +20,17 @@ class SimExecutor final : public Executor {
 
     void submit(Operation& operation) override {
         operation.result = 0;
-        if (operation.kind == Operation::Kind::sleep && operation.deadline_ns > now_)
-            sleepers_.emplace(operation.deadline_ns, operation.waiter);
-        else
-            ready_.push_back(operation.waiter);
+        ready_.push_back(operation.waiter);
+    }
+    void arm(Timer& timer, int64_t deadline_ns) override {
+        disarm(timer);
+        timer.deadline_ns = deadline_ns;
+        timer.armed = true;
+        timers_.emplace(deadline_ns, &timer);
+    }
+    void disarm(Timer& timer) override {
+        if (timer.armed) timers_.erase({timer.deadline_ns, &timer});
+        timer.armed = false;
     }
     void post(std::coroutine_handle<> coroutine) override { ready_.push_back(coroutine); }
     int64_t now_ns() const override { return now_; }
@@ -30,12 +38,15 @@ class SimExecutor final : public Executor {
 
     // Resumes one coroutine; false if there is none to resume.
     bool step() {
-        if (ready_.empty()) {
-            if (sleepers_.empty()) return false;
-            now_ = sleepers_.begin()->first;
-            while (!sleepers_.empty() && sleepers_.begin()->first <= now_) {
-                ready_.push_back(sleepers_.begin()->second);
-                sleepers_.erase(sleepers_.begin());
+        while (ready_.empty()) {
+            if (timers_.empty()) return false;
+            now_ = std::max(now_, timers_.begin()->first);
+            while (!timers_.empty() && timers_.begin()->first <= now_) {
+                Timer* timer = timers_.begin()->second;
+                timers_.erase(timers_.begin());
+                timer->armed = false;
+                std::function<void()> fire = timer->fire;
+                fire();
             }
         }
         std::swap(ready_[random_() % ready_.size()], ready_.back());
@@ -49,7 +60,7 @@ class SimExecutor final : public Executor {
     Random& random_;
     int64_t now_ = 1;
     std::vector<std::coroutine_handle<>> ready_;
-    std::multimap<int64_t, std::coroutine_handle<>> sleepers_;
+    std::set<std::pair<int64_t, Timer*>> timers_;
 };
 
 }  // namespace dmfs::sim

@@ -94,3 +94,29 @@ TEST_CASE("every target has a name, a version and a maker, once") {
     CHECK(registry.find("nonsense") == nullptr);
     CHECK(registry.find("") == nullptr);
 }
+
+TEST_CASE("linear, error and zero explain where a request goes, and linear the way back") {
+    Running executor;
+    FakeSource source(*executor);
+    FakeDevice& a = source.add("a", 100);
+    auto table = source.table("0 16 linear a 10\n16 16 zero\n32 16 error");
+    auto steps = [&](size_t row, Op op, Sector at, Sector count) {
+        std::string text;
+        table->rows()[row].target->explain(op, at, count, [&](const Step& step) {
+            text += (step.device != nullptr ? step.device->name() : "-") + " " + std::to_string(step.start) +
+                    "+" + std::to_string(step.count) + " " + step.note + ";";
+        });
+        return text;
+    };
+    CHECK(steps(0, Op::read, 3, 4) == "a 13+4 ;");
+    CHECK(steps(0, Op::flush, 0, 0) == "a 0+0 ;");
+    CHECK(steps(1, Op::read, 3, 4) == "- 0+4 zeros;");
+    CHECK(steps(1, Op::write, 3, 4) == "- 0+4 kept nowhere;");
+    CHECK(steps(2, Op::write, 3, 4) == "- 0+4 fails with EIO;");
+    std::string runs;
+    table->rows()[0].target->reverse(a, 20, 100, [&](const Run& run) {
+        runs +=
+            std::to_string(run.at) + "+" + std::to_string(run.count) + "@" + std::to_string(run.start) + ";";
+    });
+    CHECK(runs == "10+6@20;");
+}

@@ -232,3 +232,27 @@ TEST_CASE("extents of stripes tell of every sector what its leg tells") {
         }
     }
 }
+
+TEST_CASE("striped explains each chunk, and reverse finds every sector again") {
+    Running executor;
+    FakeSource source(*executor);
+    FakeDevice& a = source.add("a", 1000);
+    source.add("b", 1000);
+    auto table = source.table("0 90 striped 3 10 a 5 b 7 a 200");
+    Target& target = *table->rows()[0].target;
+    std::string text;
+    target.explain(Op::read, 5, 30, [&](const Step& step) {
+        text += step.device->name() + " " + std::to_string(step.start) + "+" + std::to_string(step.count) +
+                " " + step.note + ";";
+    });
+    CHECK(text ==
+          "a 10+5 chunk 0, stripe 0;b 7+10 chunk 1, stripe 1;a 200+10 chunk 2, stripe 2;a 15+5 chunk 3, "
+          "stripe 0;");
+    std::vector<Sector> found(90, 0);
+    target.reverse(a, 0, 1000, [&](const Run& run) {
+        for (Sector i = 0; i < run.count; i++) found[run.at + i] = run.start + i;
+    });
+    for (Sector at = 0; at < 90; at++)
+        target.explain(Op::read, at, 1,
+                       [&](const Step& step) { CHECK(found[at] == (step.device == &a ? step.start : 0)); });
+}

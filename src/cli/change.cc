@@ -152,7 +152,7 @@ int message(Invocation& invocation) {
         throw Refused(EINVAL, "'" + words[0] + "' is no sector", "where no sector is meant, 0");
     std::string text;
     for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
-    std::string answer = invocation.control().message(name, text + "\n");
+    std::string answer = invocation.control().ask(name, "message", text + "\n");
     fmt::print("{}{}", answer, answer.empty() || answer.back() == '\n' ? "" : "\n");
     return 0;
 }

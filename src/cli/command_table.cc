@@ -14,6 +14,10 @@ const std::vector<Command>& command_table() {
         {"attach", "VOLUME [--read-only] [--partscan] [--sector-size BYTES]", 1, 1, attach},
         {"detach", "VOLUME|/dev/loopN", 1, 1, detach},
 
+        {"explain", "VOLUME SECTOR[+COUNT] [--write|OPERATION] [--dot]", 0, 3, explain},
+        {"explain", "--reverse FILE OFFSET[+LENGTH]", 0, 3, explain},
+        {"trace", "[--count N] [VOLUME...]", 0, -1, trace},
+
         {"help", "[-c|-C|--columns]", 0, -1, help},
         {"create", "NAME [-u UUID] [-m MINOR] [-r] [-U UID] [-G GID] [-M MODE] [-n|--table TABLE|FILE]", 0, 2,
          create},
@@ -78,6 +82,7 @@ std::string usage() {
            "Which mount: --mount, $DMFS_MOUNT, or the only one there is.\n"
            "-S SELECTION narrows any list of volumes, as in -S 'open=0 && name=~^test'.\n"
            "FIELDS are separated by commas; `dmfs help -c` lists them.\n"
+           "OPERATION is read, write, discard, write_zeroes or flush.\n"
            "OPTIONS of ls and deps: devno, blkdevname, devname; of ls --tree: ascii, utf,\n"
            "vt100; compact, inverted, notrunc; blkdevname, [no]device, active, open, rw, uuid.\n"
            "Tables come from --table, from a file, or from stdin.\n";

@@ -47,6 +47,10 @@ int version(Invocation& invocation);
 int targets(Invocation& invocation);
 int target_version(Invocation& invocation);
 
+// explain.cc, trace.cc
+int explain(Invocation& invocation);
+int trace(Invocation& invocation);
+
 // mount.cc, attach.cc, save.cc
 int mount(Invocation& invocation);
 int umount(Invocation& invocation);

@@ -45,6 +45,9 @@ enum : int {
     kConfig,
     kVersion,
     kForeground,
+    kWrite,
+    kReverse,
+    kDot,
     kIgnored,
     kIgnoredWithValue,
 };
@@ -98,6 +101,9 @@ const option kLong[] = {
     {"config", required_argument, nullptr, kConfig},
     {"foreground", no_argument, nullptr, kForeground},
     {"version", no_argument, nullptr, kVersion},
+    {"write", no_argument, nullptr, kWrite},
+    {"reverse", no_argument, nullptr, kReverse},
+    {"dot", no_argument, nullptr, kDot},
     // Nodes under /dev, udev and read-ahead are the kernel's; dmsetup's scripts may ask for them.
     {"addnodeoncreate", no_argument, nullptr, kIgnored},
     {"addnodeonresume", no_argument, nullptr, kIgnored},
@@ -279,6 +285,15 @@ bool take(int letter, Options& options) {
             return true;
         case kForeground:
             options.foreground = true;
+            return true;
+        case kWrite:
+            options.write = true;
+            return true;
+        case kReverse:
+            options.reverse = true;
+            return true;
+        case kDot:
+            options.dot = true;
             return true;
         case kVersion:
             options.version = true;

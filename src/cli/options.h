@@ -42,6 +42,9 @@ struct Options {
     std::string config;
     std::optional<uint32_t> sector_size;
 
+    // explain
+    bool write = false, reverse = false, dot = false;
+
     bool help = false, version = false;
 };
 

@@ -163,8 +163,8 @@ void ControlClient::write(std::string_view name, std::string_view file, std::str
     write_file(control_path(name, file), text, control_path(name, "error"));
 }
 
-std::string ControlClient::message(std::string_view name, std::string_view text) const {
-    std::string path = control_path(name, "message");
+std::string ControlClient::ask(std::string_view name, std::string_view asked, std::string_view text) const {
+    std::string path = control_path(name, asked);
     std::string error_file = control_path(name, "error");
     OpenFile file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     if (!file.good()) refuse(errno, "open", path, error_file);

@@ -68,8 +68,9 @@ class ControlClient {
     void write(std::string_view file, std::string_view text) const;
     std::string read(std::string_view name, std::string_view file) const;
     void write(std::string_view name, std::string_view file, std::string_view text) const;
-    // Writes a message and reads its answer, on one open file.
-    std::string message(std::string_view name, std::string_view text) const;
+    // Writes a question to a file (of the mount itself if `name` is empty) and reads its
+    // answer, on one open file.
+    std::string ask(std::string_view name, std::string_view file, std::string_view text) const;
 
     void create(std::string_view name) const;
     void remove(std::string_view name) const;

@@ -7,6 +7,7 @@
 
 #include "dm/concise.h"
 #include "dm/names.h"
+#include "dm/statistics.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -145,6 +146,23 @@ Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::strin
         .at(Place{"state", 1, line, words[0].column, words[0].length});
 }
 
+// A message to the device mapper itself.
+Outcome DeviceMapper::ask_core(Volume& volume, const std::vector<Word>& words, const std::string& line,
+                               std::string* answer) {
+    try {
+        std::optional<std::string> told = statistics_message(volume, words, line);
+        if (!told)
+            return Refused(EINVAL, "unknown message '" + words[0].text + "' to the device mapper itself",
+                           "@cancel_deferred_remove, or @stats_create, _delete, _clear, _list, _print, "
+                           "_print_clear, _set_aux")
+                .at(Place{"message", 1, line, words[0].column, words[0].length});
+        *answer = *told;
+        return {};
+    } catch (const Refused& refused) {
+        return refused;
+    }
+}
+
 Task<Outcome> DeviceMapper::message(std::shared_ptr<Volume> volume, std::string text, std::string* answer,
                                     Cancel* cancel) {
     std::string line = first_line_of(text);
@@ -156,9 +174,7 @@ Task<Outcome> DeviceMapper::message(std::shared_ptr<Volume> volume, std::string 
     if (words[0].text.starts_with('@')) {
         if (words.size() == 1 && strcasecmp(words[0].text.c_str(), "@cancel_deferred_remove") == 0)
             co_return volumes_.cancel_deferred_remove(*volume);
-        co_return Refused(EINVAL, "unknown message '" + words[0].text + "' to the device mapper itself",
-                          "@cancel_deferred_remove")
-            .at(Place{"message", 1, line, words[0].column, words[0].length});
+        co_return ask_core(*volume, words, line, answer);
     }
     Task<Outcome> task = volume->message(*sector, std::move(words), answer, cancel);
     Outcome outcome = co_await task;

@@ -47,6 +47,8 @@ class DeviceMapper {
     void create_configured(const Config& config, const std::string& file, const std::string& folder);
 
   private:
+    static Outcome ask_core(Volume& volume, const std::vector<Word>& words, const std::string& line,
+                            std::string* answer);
     TableSource source_for(Volume& volume, const std::string& folder);
 
     Namespace volumes_;

@@ -134,6 +134,13 @@ Sector FileDevice::size() const {
     return ::ioctl(fd_, BLKGETSIZE64, &bytes) == 0 ? sectors_in(bytes) : 0;
 }
 
+bool FileDevice::is(const struct stat& file) const {
+    struct stat mine;
+    if (::fstat(fd_, &mine) != 0) return false;
+    if (number_) return S_ISBLK(file.st_mode) && file.st_rdev == mine.st_rdev;
+    return file.st_dev == mine.st_dev && file.st_ino == mine.st_ino;
+}
+
 Extent FileDevice::extent(Sector at) {
     Sector end = size();
     if (number_ || at >= end) return {true, std::max(end, at + 1)};

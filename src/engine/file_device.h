@@ -13,6 +13,8 @@
 
 #pragma once
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <string>
 
@@ -46,6 +48,8 @@ class FileDevice final : public Device {
     Sector allocated(Sector start, Sector length) override;
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return number_; }
+    // Whether it is this file, by whichever name: the same inode, or block device.
+    bool is(const struct stat& file) const;
     uint64_t filesystem() const { return filesystem_; }  // st_dev of where it lies
 
   private:

@@ -27,25 +27,20 @@ Task<Status> Table::io(Bio bio) {
     if (bio.op == Op::flush) return flush(bio);
     if (bio.count == 0) return Task<Status>::ready(kOk);
     if (bio.end() > size_ || bio.end() < bio.sector) return Task<Status>::ready(Status(EIO));
-    size_t index = row_index(bio.sector);
-    Row& row = rows_[index];
-    if (bio.count > room(row, bio)) return split(bio, index);
+    Row& row = row_at(bio.sector);
+    if (bio.count > room(row, bio)) return split(bio);
     bio.sector -= row.start;
     return row.target->io(bio);
 }
 
 // Pieces run side by side; the request fails as a whole if one of them does.
-Task<Status> Table::split(Bio bio, size_t index) {
+Task<Status> Table::split(Bio bio) {
     std::vector<Task<Status>> pieces;
     bio.one_of_many = true;
-    while (bio.count > 0) {
-        Row& row = rows_[index];
-        Bio piece = bio.part(0, std::min(bio.count, room(row, bio)));
-        bio = bio.part(piece.count, bio.count - piece.count);
-        if (bio.sector == row.start + row.length) index++;
+    each_piece(bio, [&](const Row& row, Bio piece) {
         piece.sector -= row.start;
         pieces.push_back(row.target->io(piece));
-    }
+    });
     Task<Status> joined = all(std::move(pieces));
     Status status = co_await joined;
     co_return status;

@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,6 +39,18 @@ class Table {
     static std::shared_ptr<Table> build(std::string_view text, const TableSource& source);
 
     Task<Status> io(Bio bio);  // within the table
+
+    // The pieces in which io() hands a request on, cut at rows and chunks.
+    template <class Visit>
+    void each_piece(Bio bio, Visit visit) const {
+        for (size_t index = row_index(bio.sector); bio.count > 0;) {
+            const Row& row = rows_[index];
+            Bio piece = bio.part(0, std::min(bio.count, room(row, bio)));
+            bio = bio.part(piece.count, bio.count - piece.count);
+            if (bio.sector == row.start + row.length) index++;
+            visit(row, piece);
+        }
+    }
 
     Sector size() const { return size_; }
     bool writable() const { return writable_; }
@@ -74,7 +87,7 @@ class Table {
 
     size_t row_index(Sector sector) const;
     Task<Status> flush(Bio bio);
-    Task<Status> split(Bio bio, size_t row);
+    Task<Status> split(Bio bio);
     static Sector room(const Row& row, const Bio& bio);
     void settle_limits();
 

@@ -33,9 +33,41 @@ Task<Status> Volume::io_inside(Bio bio) {
     Table* table = table_.load(std::memory_order_acquire);
     if (Status refused = refusal(table, bio); !refused) return Task<Status>::ready(leave(bio, refused));
     bio.generation = 0;  // a word between the caller and this volume
-    Task<Status> task = table->io(bio);
+    Task<Status> task = watched_.load(std::memory_order_relaxed) ? io_watched(table, bio) : table->io(bio);
     if (task.is_ready()) return Task<Status>::ready(leave(bio, std::move(task).value()));
     return leave_later(std::move(task), bio);
+}
+
+Task<Status> Volume::io_watched(Table* table, Bio bio) {
+    std::shared_ptr<const Watchers> watchers = this->watchers();
+    WatchedRequest request{bio, *table, generation(), executor().now_ns(), 0, {}};
+    for (const std::shared_ptr<Watcher>& watcher : *watchers) watcher->begun(request);
+    Task<Status> task = table->io(bio);
+    request.status = co_await task;
+    request.ended_ns = executor().now_ns();
+    for (const std::shared_ptr<Watcher>& watcher : *watchers) watcher->ended(request);
+    co_return request.status;
+}
+
+std::shared_ptr<const Watchers> Volume::watchers() const {
+    std::lock_guard guard(watchers_mutex_);
+    return watchers_;
+}
+
+void Volume::watch(std::shared_ptr<Watcher> watcher) {
+    std::lock_guard guard(watchers_mutex_);
+    auto more = std::make_shared<Watchers>(*watchers_);
+    more->push_back(std::move(watcher));
+    watchers_ = std::move(more);
+    watched_.store(true, std::memory_order_relaxed);
+}
+
+void Volume::unwatch(const Watcher& watcher) {
+    std::lock_guard guard(watchers_mutex_);
+    auto fewer = std::make_shared<Watchers>(*watchers_);
+    std::erase_if(*fewer, [&](const auto& each) { return each.get() == &watcher; });
+    watchers_ = std::move(fewer);
+    watched_.store(!watchers_->empty(), std::memory_order_relaxed);
 }
 
 // What no table could serve; inside the gate.

@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -25,6 +26,7 @@
 #include "engine/gate.h"
 #include "engine/locks.h"
 #include "engine/table.h"
+#include "engine/watcher.h"
 
 namespace dmfs {
 
@@ -93,6 +95,11 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
 
     Executor& executor() const;
 
+    // From the next request on.
+    void watch(std::shared_ptr<Watcher> watcher);
+    void unwatch(const Watcher& watcher);
+    std::shared_ptr<const Watchers> watchers() const;
+
     // Mode of the tables that are built from now on (dmsetup --readonly).
     void set_load_readonly(bool readonly) { load_readonly_ = readonly; }
     bool load_readonly() const { return load_readonly_; }
@@ -107,6 +114,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Task<Status> io_when_open(Bio bio);
     Task<Status> io_inside(Bio bio);
     Status refusal(const Table* table, const Bio& bio) const;
+    Task<Status> io_watched(Table* table, Bio bio);
     Task<Status> leave_later(Task<Status> task, Bio bio);
     Status leave(const Bio& bio, Status status);
     Status pending_flush_error(Status status);
@@ -135,6 +143,10 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     std::atomic<uint32_t> logical_block_{512};
     std::atomic<uint64_t> generation_{1};
     Counters counters_;
+
+    std::atomic<bool> watched_{false};
+    mutable std::mutex watchers_mutex_;
+    std::shared_ptr<const Watchers> watchers_ = std::make_shared<Watchers>();
 
     Lock control_;
     std::atomic<bool> suspended_{false};

@@ -1,6 +1,7 @@
 #include "fs/controls.h"
 
 #include "base/log.h"
+#include "dm/explain.h"
 
 namespace dmfs::fs {
 
@@ -22,7 +23,9 @@ std::string request_name(Kind kind, const std::string& text) {
         std::vector<Word> words = split_words(text.substr(0, text.find('\n')));
         return words.empty() ? "request" : words[0].text;
     }
-    return kind == Kind::message ? "message" : "uuid";
+    for (const ControlNode& each : control_nodes())
+        if (each.kind == kind) return std::string(each.name);
+    return "request";
 }
 
 }  // namespace
@@ -38,13 +41,14 @@ std::string Controls::text(Node node, Volume* volume) {
             case Kind::options:
                 return options_text_;
             case Kind::error:
+            case Kind::reverse:
                 break;
             default:
                 return {};
         }
-    auto kept = [&](std::map<uint64_t, std::string>& texts) {
+    auto kept = [&](auto& texts, auto key) {
         std::lock_guard guard(mutex_);
-        auto found = texts.find(node.id);
+        auto found = texts.find(key);
         return found == texts.end() ? std::string() : found->second;
     };
     switch (node.kind) {
@@ -63,9 +67,11 @@ std::string Controls::text(Node node, Volume* volume) {
         case Kind::info:
             return info_text(*volume);
         case Kind::message:
-            return kept(answers_);
+        case Kind::explain:
+        case Kind::reverse:
+            return kept(answers_, node);
         case Kind::error:
-            return kept(errors_);
+            return kept(errors_, node.id);
         case Kind::uuid:
             return volume->uuid().empty() ? "" : volume->uuid() + "\n";
         case Kind::deps:
@@ -182,8 +188,19 @@ Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cance
             std::string answer;
             Task<Outcome> asking = dm_.message(file->volume, std::move(text), &answer, cancel);
             Outcome outcome = co_await asking;
-            std::lock_guard guard(mutex_);
-            answers_[file->node.id] = outcome ? "" : answer;
+            keep_answer(*file, outcome ? "" : answer);
+            co_return outcome;
+        }
+        case Kind::explain:
+        case Kind::reverse: {
+            Outcome outcome;
+            try {
+                keep_answer(*file, file->volume ? explain_request(*file->volume, text)
+                                                : reverse_request(dm_.volumes(), text, file->folder));
+            } catch (const Refused& refused) {
+                outcome = refused;
+            }
+            if (outcome) keep_answer(*file, "");
             co_return outcome;
         }
         case Kind::uuid: {
@@ -198,6 +215,15 @@ Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cance
         default:
             co_return Refused(EPERM, "this file is only read");
     }
+}
+
+void Controls::keep_answer(ControlFile& file, const std::string& answer) {
+    {
+        std::lock_guard guard(mutex_);
+        answers_[file.node] = answer;
+    }
+    std::lock_guard guard(file.mutex);
+    file.answer = answer;
 }
 
 void Controls::truncate(Node node, Volume& volume) {
@@ -217,7 +243,7 @@ Status Controls::note(uint64_t id, const Outcome& outcome, const std::string& wh
 void Controls::forget(uint64_t id) {
     std::lock_guard guard(mutex_);
     errors_.erase(id);
-    answers_.erase(id);
+    std::erase_if(answers_, [id](const auto& answer) { return answer.first.id == id; });
 }
 
 }  // namespace dmfs::fs

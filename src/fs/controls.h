@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "dm/device_mapper.h"
+#include "dm/trace.h"
 #include "fs/nodes.h"
 
 namespace dmfs::fs {
@@ -16,9 +18,15 @@ namespace dmfs::fs {
 // An open file of the control tree.
 struct ControlFile {
     explicit ControlFile(Executor& executor) : writing(executor) {}
+    ControlFile(const ControlFile&) = delete;
+    ControlFile& operator=(const ControlFile&) = delete;
+    ~ControlFile() {
+        if (trace) volume->unwatch(*trace);
+    }
 
     Node node;
     std::shared_ptr<Volume> volume;  // or nullptr: of the mount itself
+    std::shared_ptr<Trace> trace;    // trace: from the open to the close
     Lock writing;                    // one write at a time; guards what follows
     std::string written;             // text that may still grow ...
     bool held = false;               // ... and has not been applied yet
@@ -27,10 +35,11 @@ struct ControlFile {
     std::shared_ptr<Table> checked;  // what it makes, if all of it is checked
     std::string folder;              // of the process that wrote last
 
-    std::mutex mutex;          // guards what follows
-    std::string text;          // what is being read
-    uint32_t events_seen = 0;  // events: the number that was read last ...
-    bool events_read = false;  // ... if any was
+    std::mutex mutex;                   // guards what follows
+    std::string text;                   // what is being read
+    std::optional<std::string> answer;  // to what was written here, for whoever wrote it
+    uint32_t events_seen = 0;           // events: the number that was read last ...
+    bool events_read = false;           // ... if any was
     fuse_pollhandle* poll = nullptr;
 };
 
@@ -58,6 +67,7 @@ class Controls {
 
   private:
     Outcome check_table(ControlFile& file);
+    void keep_answer(ControlFile& file, const std::string& answer);
     Task<Outcome> apply_table(ControlFile* file, Cancel* cancel);
     Task<Outcome> apply(ControlFile* file, std::string text, Cancel* cancel);
 
@@ -65,7 +75,7 @@ class Controls {
     const std::string options_text_;
     std::mutex mutex_;
     std::map<uint64_t, std::string> errors_;
-    std::map<uint64_t, std::string> answers_;  // of the last message
+    std::map<Node, std::string> answers_;  // of the last message or question
 };
 
 }  // namespace dmfs::fs

@@ -50,9 +50,16 @@ bool FileSystem::drain() {
     while (executor.running() > 0 && std::chrono::steady_clock::now() < deadline) {
         for (const auto& volume : dm_.volumes().volumes()) volume->turn_away_parked();
         events_.wake_all(Status(EIO));
+        stop_traces();
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     return executor.running() == 0;
+}
+
+void FileSystem::stop_traces() {
+    std::lock_guard guard(mutex_);
+    for (ControlFile* file : open_controls_)
+        if (file->trace) file->trace->stop();
 }
 
 Task<Status> FileSystem::flush_last(std::shared_ptr<Volume> volume) {
@@ -276,7 +283,7 @@ void FileSystem::read_control(fuse_req_t request, ControlFile& file, size_t size
         fuse_reply_err(request, ENOENT);
         return;
     }
-    if (offset == 0) file.text = controls_.text(file.node, file.volume.get());
+    if (offset == 0) file.text = file.answer ? *file.answer : controls_.text(file.node, file.volume.get());
     std::string_view rest = std::string_view(file.text).substr(std::min<size_t>(offset, file.text.size()));
     fuse_reply_buf(request, rest.data(), std::min(rest.size(), size));
 }
@@ -310,6 +317,28 @@ Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file,
         text = file->text = std::to_string(file->events_seen) + "\n";
     }
     request.reply_data(reinterpret_cast<const std::byte*>(text.data()), std::min(text.size(), size));
+    co_return kOk;
+}
+
+// What has happened since the last read; waits if that is nothing. The pause gathers
+// what comes at once, so that a busy volume does not wake its reader for each request.
+Task<Status> FileSystem::read_trace(fuse_req_t fuse_request, ControlFile* file, size_t size) {
+    constexpr int64_t kGatherNs = 20'000'000;
+    Request request(fuse_request, &waiting_);
+    std::string text;
+    while (text.empty() && !file->trace->stopped()) {
+        Task<Status> waiting = file->trace->wait(&request);
+        Status status = co_await waiting;
+        if (!status && !request.late()) {
+            request.reply(status);
+            co_return status;
+        }
+        Executor& executor = dm_.volumes().executor();
+        Task<Status> gathering = sleep_until(executor, executor.now_ns() + kGatherNs);
+        status = co_await gathering;
+        text = file->trace->take(size);
+    }
+    request.reply_data(reinterpret_cast<const std::byte*>(text.data()), text.size());
     co_return kOk;
 }
 
@@ -401,6 +430,8 @@ void FileSystem::removed(Volume& volume) {
     events_.wake_all();
     controls_.forget(volume.id());
     std::lock_guard guard(mutex_);
+    for (ControlFile* file : open_controls_)
+        if (file->trace && file->node.id == volume.id()) file->trace->stop();
     files_.erase(volume.id());
     std::erase_if(owners_, [&](const auto& owner) { return Node::of(owner.first).id == volume.id(); });
 }

@@ -81,11 +81,13 @@ class FileSystem final : public NamespaceObserver {
                                std::string folder);
     Task<Status> close_control(fuse_req_t request, ControlFile* file, bool killed);
     Task<Status> remove_volume(fuse_req_t request, std::shared_ptr<Volume> volume);
+    Task<Status> read_trace(fuse_req_t request, ControlFile* file, size_t size);
     Task<Status> read_events(fuse_req_t request, ControlFile* file, size_t size);
     void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
     Task<Status> with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume, Cancel* cancel);
     Task<Status> drop_cache(std::shared_ptr<Volume> volume, Cancel* cancel);
     bool drain();
+    void stop_traces();
     static Task<Status> flush_last(std::shared_ptr<Volume> volume);
     void spawn(Task<Status> task) { dm_.volumes().executor().spawn(std::move(task)); }
 

@@ -10,6 +10,7 @@
 
 #include <sys/stat.h>
 
+#include <compare>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -43,6 +44,9 @@ enum class Kind : uint8_t {
     stats,
     inflight,
     limits,
+    explain,
+    reverse,
+    trace,
 };
 
 struct Node {
@@ -53,6 +57,7 @@ struct Node {
     static Node of(fuse_ino_t ino) { return {ino >> 8, static_cast<Kind>(ino & 0xff)}; }
     bool is_folder() const { return kind == Kind::root || kind == Kind::control; }
     bool is_volume() const { return kind == Kind::volume; }
+    friend auto operator<=>(const Node&, const Node&) = default;
 };
 
 static_assert(static_cast<unsigned>(Kind::root) == FUSE_ROOT_ID);
@@ -73,6 +78,7 @@ inline const std::vector<ControlNode>& control_nodes() {
         {Kind::error, "error", 0400, false},
         {Kind::create, "create", 0200, false},
         {Kind::options, "options", 0400, false},
+        {Kind::reverse, "reverse", 0600, false},
         {Kind::table, "table", 0600, true},
         {Kind::inactive, "inactive", 0600, true},
         {Kind::state, "state", 0600, true},
@@ -89,6 +95,8 @@ inline const std::vector<ControlNode>& control_nodes() {
         {Kind::stats, "stats", 0400, true},
         {Kind::inflight, "inflight", 0400, true},
         {Kind::limits, "limits", 0400, true},
+        {Kind::explain, "explain", 0600, true},
+        {Kind::trace, "trace", 0400, true},
     };
     return nodes;
 }

@@ -232,6 +232,10 @@ struct Operations {
             open->node = node;
             open->volume = volume;
             open->events_seen = volume ? volume->event_number() : 0;
+            if (node.kind == Kind::trace && volume) {
+                open->trace = std::make_shared<Trace>(volume);
+                volume->watch(open->trace);
+            }
             {
                 std::lock_guard guard(fs.mutex_);
                 fs.open_controls_.insert(open);
@@ -291,6 +295,8 @@ struct Operations {
             fs.spawn(fs.read_volume(request, open_of<FileSystem::OpenVolume>(file), size, from));
         else if (Node::of(ino).kind == Kind::events && from == 0)
             fs.spawn(fs.read_events(request, open_of<ControlFile>(file), size));
+        else if (Node::of(ino).kind == Kind::trace)
+            fs.spawn(fs.read_trace(request, open_of<ControlFile>(file), size));
         else
             fs.read_control(request, *open_of<ControlFile>(file), size, from);
     }

@@ -52,6 +52,8 @@ class Request final : public Cancel {
         fuse_reply_write(request_, bytes);
     }
 
+    pid_t process() const override { return fuse_req_ctx(request_)->pid; }
+
     // Whether it was ended because it waited too long.
     bool late() const { return late_.load(std::memory_order_acquire); }
 

@@ -13,6 +13,7 @@
 #   suspend|resume|clear|remove NAME    rename NAME NEW
 #   table|status|inactive NAME      what the table and the status read back
 #   message NAME SECTOR WORD...     a target message, with its answer
+#   stats NAME WORDS...             @stats_print or @stats_print_clear, its times as `t`
 #   dm ARGUMENT...                  any other dmsetup command: its output
 #   lines REGEX ARGUMENT...         the same, only the lines that match, sorted
 #   await NAME REGEX                wait (60 s) until the status matches
@@ -73,6 +74,7 @@ table()   { verb table "$@"; try be_dm table "$@"; }
 inactive() { verb inactive "$@"; try be_dm table --inactive "$@"; }
 status()  { verb status "$@"; try be_dm status "$@"; }
 message() { verb message "$@"; local n=$1 s=$2; shift 2; outward "$*"; try be_dm message "$n" "$s" "$REPLY"; }
+stats()   { verb stats "$@"; be_dm message "$1" 0 "${@:2}" 2>&1 </dev/null | awk 'NF > 9 { $5 = $9 = $11 = $12 = $13 = $14 = "t" } { print "  " $0 }'; }
 dm()      { verb dm "$(quoted "$@")"; local a=() w; for w; do outward "$w"; a+=("$REPLY"); done; try be_dm "${a[@]}"; }
 lines()   { verb lines "$(quoted "$@")"; local r=$1; shift; be_dm "$@" 2>&1 </dev/null | grep -E -- "$r" | sort | inward | sed 's/^/  /'; }
 await()   { verb await "$@"; local i; for ((i = 0; i < 600; i++)); do be_dm status "$1" 2>&1 | inward | grep -Eq -- "$2" && return; sleep 0.1; done; say "  never"; }

@@ -1,0 +1,93 @@
+// Statistics of a volume, as dm-stats counts them: regions, each cut into areas of
+// `step` sectors, each with its counters and perhaps a histogram of latencies
+// (Linux Documentation/admin-guide/device-mapper/statistics.rst).
+//
+//     region 0   |--area--|--area--|--area-|      @stats_create START+LENGTH STEP
+//
+// dmstats(8) and `dmfs message VOLUME 0 @stats_...` speak to it.
+
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/refused.h"
+#include "base/words.h"
+#include "engine/volume.h"
+
+namespace dmfs {
+
+class Statistics final : public Watcher {
+  public:
+    struct Region {
+        Sector start = 0, end = 0;  // [start, end)
+        Sector step = 1;
+        bool precise = false;                // nanoseconds, else milliseconds
+        std::vector<uint64_t> boundaries{};  // of the histogram, rising; in the region's unit
+        std::string program = "-", aux = "-";
+    };
+
+    explicit Statistics(Executor& executor) : executor_(executor) {}
+
+    // Each throws Refused as the kernel refuses; ENOENT for a region that is not there.
+    // The number of the new region, the lowest that is free.
+    uint64_t create(Region region);
+    void remove(uint64_t id);
+    void clear(uint64_t id);
+    void set_aux(uint64_t id, const std::string& aux);
+    // One line a region: "ID: START+LENGTH STEP PROGRAM AUX [precise_timestamps] [histogram:...]".
+    std::string list(const std::string* program) const;
+    // One line an area: "START+STEP" and the 13 counters, then the histogram.
+    std::string print(uint64_t id, uint64_t first, uint64_t count, bool clear_too);
+
+    void begun(const WatchedRequest& request) override { account(request, false); }
+    void ended(const WatchedRequest& request) override { account(request, true); }
+
+  private:
+    enum Direction { reading, writing };
+    struct Area {
+        std::array<uint64_t, 2> requests{}, merged{}, sectors{}, ns{}, busy_ns{};
+        std::array<uint32_t, 2> in_flight{};
+        uint64_t any_busy_ns = 0, queued_ns = 0;
+        int64_t seen_ns = 0;
+        std::vector<uint64_t> histogram{};
+    };
+    struct Kept {
+        Region region;
+        std::vector<Area> areas;
+        // Requests under way when it was made are not its own.
+        int64_t since_ns;
+    };
+
+    Kept& find(uint64_t id);
+    void account(const WatchedRequest& request, bool end);
+    template <class Visit>
+    static void each_area(const Region& region, const Bio& piece, Visit visit);
+    static void begin(Area& area, Direction way, bool follows, int64_t now_ns);
+    static void end(const Kept& kept, Area& area, Direction way, Sector sectors,
+                    const WatchedRequest& request);
+    static void clear(Area& area, int64_t now_ns);
+    static void round(Area& area, int64_t now_ns);
+    static std::string line(const Kept& kept, size_t index);
+
+    Executor& executor_;
+    mutable std::mutex mutex_;
+    std::map<uint64_t, Kept> regions_;
+    uint64_t bytes_ = 0;  // of all areas
+    // Where the last piece ended: one that begins there is counted as merged. (The
+    // kernel keeps this for each processor.)
+    Sector last_end_ = kMaxSectors;
+    Direction last_way_ = reading;
+};
+
+// The answer to a message @stats_... to a volume, or nothing if it is none; `words` are
+// those of `line` that are the message. Throws Refused.
+std::optional<std::string> statistics_message(Volume& volume, const std::vector<Word>& words,
+                                              const std::string& line);
+
+}  // namespace dmfs

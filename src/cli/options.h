@@ -42,6 +42,11 @@ struct Options {
     std::string config;
     std::optional<uint32_t> sector_size;
 
+    // replay
+    bool list = false, check = false;
+    std::optional<std::string> onto, to_mark, find_mark, after;
+    std::optional<uint64_t> from, to;
+
     bool help = false, version = false;
 };
 

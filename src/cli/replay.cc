@@ -139,30 +139,40 @@ class Log {
     std::vector<std::byte> buffer_;
 };
 
-// Which entries are meant: [from, to], and up to a mark.
-struct Range {
-    uint64_t from, to;
-    std::optional<std::string> mark;
-
-    bool begun(const Record& record) const { return record.number >= from; }
-    bool ends_with(const Record& record) const {
-        return record.number == to ||
-               (begun(record) && mark && (record.entry.flags & write_log::kMark) != 0 &&
-                record.entry.mark == *mark);
-    }
-};
-
-Range range_of(const Options& options, const write_log::Super& super) {
-    Range range{options.from.value_or(1), options.to.value_or(super.entries), options.to_mark};
-    bool to_is_there = !options.to || (*options.to > 0 && *options.to <= super.entries);
-    if (range.from == 0 || !to_is_there)
-        throw Refused(EINVAL, fmt::format("entry {} is not in the log", range.from == 0 ? 0 : range.to),
-                      super.entries == 0 ? "it has none" : fmt::format("1 to {}", super.entries));
-    return range;
+bool is_mark(const Record& record, const std::string& text) {
+    return (record.entry.flags & write_log::kMark) != 0 && record.entry.mark == text;
 }
 
-Refused no_mark(const std::string& text) {
-    return Refused(ENOENT, "no mark '" + text + "' in the log", "--list shows those there are");
+// The first mark of this text, at entry `from` or behind it. Throws Refused.
+Record mark_in(Log& log, const std::string& text, uint64_t from) {
+    std::optional<Record> found;
+    log.each([&](const Record& record) {
+        if (record.number >= from && is_mark(record, text)) found = record;
+        return !found;
+    });
+    if (!found) throw Refused(ENOENT, "no mark '" + text + "' in the log", "--list shows those there are");
+    return *found;
+}
+
+// Which entries are meant: [from, to].
+struct Range {
+    uint64_t from, to;
+
+    bool begun(const Record& record) const { return record.number >= from; }
+    bool ends_with(const Record& record) const { return record.number == to; }
+};
+
+Range range_of(Log& log, const Options& options) {
+    uint64_t entries = log.super().entries;
+    Range range{options.from.value_or(1), options.to.value_or(entries)};
+    auto refuse = [&](uint64_t number) {
+        throw Refused(EINVAL, fmt::format("entry {} is not in the log", number),
+                      entries == 0 ? "it has none" : fmt::format("1 to {}", entries));
+    };
+    if (range.from == 0) refuse(0);  // behind the last there is nothing, yet
+    if (options.to && (*options.to == 0 || *options.to > entries)) refuse(*options.to);
+    if (options.to_mark) range.to = std::min(range.to, mark_in(log, *options.to_mark, range.from).number);
+    return range;
 }
 
 std::string words_of(const Record& record) {
@@ -183,7 +193,7 @@ Json json_of(const Record& record, uint64_t block) {
 }
 
 int list(Log& log, const Options& options) {
-    Range range = range_of(options, log.super());
+    Range range = range_of(log, options);
     uint64_t block = log.super().sectorsize;
     Json entries = Json::array();
     if (!options.json) fmt::print("{:>8} {:>12} {:>8}  {}\n", "entry", "sector", "sectors", "what");
@@ -207,7 +217,7 @@ int check(Log& log, const Options& options) {
     bool closed = false;
     log.each([&](const Record& record) {
         bool mark = (record.entry.flags & write_log::kMark) != 0;
-        closed = mark && record.entry.mark == write_log::kEndMark;
+        closed = is_mark(record, write_log::kEndMark);
         entries++;
         marks += mark;
         data += record.data_bytes;
@@ -228,17 +238,11 @@ int check(Log& log, const Options& options) {
 }
 
 int find_mark(Log& log, const Options& options) {
-    std::optional<Record> found;
-    log.each([&](const Record& record) {
-        if ((record.entry.flags & write_log::kMark) != 0 && record.entry.mark == *options.find_mark)
-            found = record;
-        return !found;
-    });
-    if (!found) throw no_mark(*options.find_mark);
+    Record found = mark_in(log, *options.find_mark, options.from.value_or(1));
     if (options.json)
-        print_json(json_of(*found, log.super().sectorsize));
+        print_json(json_of(found, log.super().sectorsize));
     else
-        fmt::print("{}\n", found->number);
+        fmt::print("{}\n", found.number);
     return 0;
 }
 
@@ -307,17 +311,15 @@ class Progress {
 };
 
 int repeat(Log& log, const Options& options) {
-    Range range = range_of(options, log.super());
+    Range range = range_of(log, options);
     std::function<bool(const Record&)> is_point = points_of(options);
     File onto(*options.onto, O_RDWR | O_CREAT);
     if (onto.same_as(log.file())) throw Refused(EINVAL, "the log cannot be replayed onto itself");
     Progress progress(range.to);
     uint64_t repeated = 0, runs = 0, last = 0;
     int code = 0;
-    bool ended = false;
     log.each([&](const Record& record) {
-        ended = range.ends_with(record);
-        if (!range.begun(record)) return !ended;
+        if (!range.begun(record)) return !range.ends_with(record);
         progress.at(record.number);
         log.repeat(record, onto);
         repeated++;
@@ -329,14 +331,13 @@ int repeat(Log& log, const Options& options) {
                 fmt::print(stderr, "dmfs: replay: after entry {} ({}): {}: exit code {}\n", record.number,
                            words_of(record), *options.exec, code);
         }
-        return !ended && code == 0;
+        return !range.ends_with(record) && code == 0;
     });
-    if (code == 0 && range.mark && !ended) throw no_mark(*range.mark);
     if (options.json)
         print_json({{"replayed", repeated}, {"last", last}, {"runs", runs}, {"code", code}});
     else if (options.exec)
-        fmt::print("{} entries replayed, up to entry {}; {} runs{}\n", repeated, last, runs,
-                   code == 0 ? "" : ", of which the last failed");
+        fmt::print("{} entries replayed, up to entry {}; {}{} runs{}\n", repeated, last,
+                   code == 0 ? "" : "the last of ", runs, code == 0 ? "" : " failed");
     else
         fmt::print("{} entries replayed, up to entry {}\n", repeated, last);
     return code;

@@ -80,7 +80,7 @@ std::optional<Sector> LogWriter::take_room(const Entry& entry) {
     return {};
 }
 
-Task<Status> LogWriter::write_record(const Entry* entry, Sector at) {
+Task<Status> LogWriter::write_record(Entry* entry, Sector at) {
     write_log::encode(
         {entry->sector / block_sectors_, entry->count / block_sectors_, entry->flags, entry->mark}, block_,
         header_.data());
@@ -89,9 +89,7 @@ Task<Status> LogWriter::write_record(const Entry* entry, Sector at) {
     at += block_sectors_;
     if (!status || entry->count == 0 || (entry->flags & write_log::kDiscard) != 0) co_return status;
     if (entry->data) {
-        // The log keeps the entry until this is done; only the data itself is changed by nobody.
-        auto* data = const_cast<Memory*>(&*entry->data);
-        Task<Status> copying = log_.io(write_bio(at, entry->count, data));
+        Task<Status> copying = log_.io(write_bio(at, entry->count, &*entry->data));
         status = co_await copying;
         co_return status;
     }

@@ -49,7 +49,7 @@ class LogWriter {
 
   private:
     std::optional<Sector> take_room(const Entry& entry);
-    Task<Status> write_record(const Entry* entry, Sector at);
+    Task<Status> write_record(Entry* entry, Sector at);
     Task<Status> write_super();
     Task<Status> write_block(Sector at);
     void give_up(const std::string& why);

@@ -13,6 +13,10 @@ const std::vector<Command>& command_table() {
         {"save", "[FILE]", 0, 1, save},
         {"attach", "VOLUME [--read-only] [--partscan] [--sector-size BYTES]", 1, 1, attach},
         {"detach", "VOLUME|/dev/loopN", 1, 1, detach},
+        {"replay",
+         "LOG [--list|--check|--find-mark TEXT] [--onto FILE [--after POINT,... --exec COMMAND]] [--from N] "
+         "[--to N|--to-mark TEXT]",
+         1, 1, replay},
 
         {"explain", "VOLUME SECTOR[+COUNT] [--write|OPERATION] [--dot]", 0, 3, explain},
         {"explain", "--reverse FILE OFFSET[+LENGTH]", 0, 3, explain},
@@ -85,7 +89,8 @@ std::string usage() {
            "OPERATION is read, write, discard, write_zeroes or flush.\n"
            "OPTIONS of ls and deps: devno, blkdevname, devname; of ls --tree: ascii, utf,\n"
            "vt100; compact, inverted, notrunc; blkdevname, [no]device, active, open, rw, uuid.\n"
-           "Tables come from --table, from a file, or from stdin.\n";
+           "Tables come from --table, from a file, or from stdin.\n"
+           "POINT is entry, flush, fua or mark; N counts entries of the log from 1.\n";
 }
 
 }  // namespace dmfs::cli

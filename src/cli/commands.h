@@ -58,4 +58,7 @@ int attach(Invocation& invocation);
 int detach(Invocation& invocation);
 int save(Invocation& invocation);
 
+// replay.cc
+int replay(Invocation& invocation);
+
 }  // namespace dmfs::cli

@@ -48,6 +48,14 @@ enum : int {
     kWrite,
     kReverse,
     kDot,
+    kList,
+    kCheck,
+    kOnto,
+    kFrom,
+    kTo,
+    kToMark,
+    kFindMark,
+    kAfter,
     kIgnored,
     kIgnoredWithValue,
 };
@@ -104,6 +112,14 @@ const option kLong[] = {
     {"write", no_argument, nullptr, kWrite},
     {"reverse", no_argument, nullptr, kReverse},
     {"dot", no_argument, nullptr, kDot},
+    {"list", no_argument, nullptr, kList},
+    {"check", no_argument, nullptr, kCheck},
+    {"onto", required_argument, nullptr, kOnto},
+    {"from", required_argument, nullptr, kFrom},
+    {"to", required_argument, nullptr, kTo},
+    {"to-mark", required_argument, nullptr, kToMark},
+    {"find-mark", required_argument, nullptr, kFindMark},
+    {"after", required_argument, nullptr, kAfter},
     // Nodes under /dev, udev and read-ahead are the kernel's; dmsetup's scripts may ask for them.
     {"addnodeoncreate", no_argument, nullptr, kIgnored},
     {"addnodeonresume", no_argument, nullptr, kIgnored},
@@ -297,6 +313,30 @@ bool take(int letter, Options& options) {
             return true;
         case kVersion:
             options.version = true;
+            return true;
+        case kList:
+            options.list = true;
+            return true;
+        case kCheck:
+            options.check = true;
+            return true;
+        case kOnto:
+            options.onto = optarg;
+            return true;
+        case kFrom:
+            options.from = number("from", optarg, UINT64_MAX);
+            return true;
+        case kTo:
+            options.to = number("to", optarg, UINT64_MAX);
+            return true;
+        case kToMark:
+            options.to_mark = optarg;
+            return true;
+        case kFindMark:
+            options.find_mark = optarg;
+            return true;
+        case kAfter:
+            options.after = optarg;
             return true;
         case kIgnored:
         case kIgnoredWithValue:

@@ -45,6 +45,11 @@ struct Options {
     // explain
     bool write = false, reverse = false, dot = false;
 
+    // replay
+    bool list = false, check = false;
+    std::optional<std::string> onto, to_mark, find_mark, after;
+    std::optional<uint64_t> from, to;
+
     bool help = false, version = false;
 };
 

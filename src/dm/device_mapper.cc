@@ -53,13 +53,19 @@ std::shared_ptr<Volume> DeviceMapper::create(const std::string& name, const std:
 }
 
 Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred) {
-    Outcome outcome = volumes_.remove(*volume, deferred);
+    std::shared_ptr<Table> left;
+    Outcome outcome = volumes_.remove(*volume, deferred, &left);
     for (int step = 0; outcome && outcome->error() == EBUSY && step < kClosePatienceSteps; step++) {
         Executor& executor = volumes_.executor();
         Task<Status> pause = sleep_until(executor, executor.now_ns() + kClosePatienceStepNs);
         Status slept = co_await pause;
         if (!slept) break;
-        outcome = volumes_.remove(*volume, deferred);
+        outcome = volumes_.remove(*volume, deferred, &left);
+    }
+    if (left) {
+        Task<Status> closing = volumes_.close_table(std::move(left));
+        Status closed = co_await closing;
+        static_cast<void>(closed);
     }
     co_return outcome;
 }

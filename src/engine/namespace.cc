@@ -7,18 +7,48 @@ namespace dmfs {
 Namespace::Namespace(Executor& executor) : executor_(executor) {}
 
 Namespace::~Namespace() {
-    // Upper volumes keep lower ones open: their tables go first.
-    std::vector<std::shared_ptr<Table>> tables;
+    std::vector<std::shared_ptr<Table>> inactive;
     {
         std::lock_guard guard(mutex_);
         for (auto& [name, volume] : names_) {
-            tables.push_back(std::move(volume->live_));
-            tables.push_back(std::move(volume->inactive_));
-            volume->table_ = nullptr;
+            inactive.push_back(std::move(volume->inactive_));
             volume->remove_when_closed_ = false;
+            volume->gate_.open();  // closing a table above may write to it
         }
     }
-    tables.clear();
+    inactive.clear();
+    // From the top down: upper volumes keep lower ones open, and may still need them.
+    while (std::shared_ptr<Table> table = take_uppermost()) {
+        executor_.spawn(close_table(std::move(table)));
+        std::unique_lock lock(mutex_);
+        all_closed_.wait(lock, [this] { return closing_ == 0; });
+    }
+    std::unique_lock lock(mutex_);
+    all_closed_.wait(lock, [this] { return closing_ == 0; });
+}
+
+// The live table of a volume that no other stands on, or at last of any.
+std::shared_ptr<Table> Namespace::take_uppermost() {
+    std::lock_guard guard(mutex_);
+    Volume* uppermost = nullptr;
+    for (auto& [name, volume] : names_)
+        if (volume->live_ && (uppermost == nullptr || volume->open_count_ == 0)) uppermost = volume.get();
+    if (uppermost == nullptr) return nullptr;
+    uppermost->table_ = nullptr;
+    return std::move(uppermost->live_);
+}
+
+Task<Status> Namespace::close_table(std::shared_ptr<Table> table) {
+    {
+        std::lock_guard guard(mutex_);
+        closing_++;
+    }
+    Task<Status> closing = table->close();
+    Status status = co_await closing;
+    table.reset();  // before it counts as closed: it may be what keeps a volume open
+    std::lock_guard guard(mutex_);
+    if (--closing_ == 0) all_closed_.notify_all();
+    co_return status;
 }
 
 std::shared_ptr<Volume> Namespace::create(const std::string& name, const std::string& uuid,
@@ -53,7 +83,8 @@ void Namespace::forget(Volume& volume) {
     names_.erase(volume.name_);
 }
 
-Outcome Namespace::remove(Volume& volume, bool deferred, bool only_if_deferred) {
+Outcome Namespace::remove(Volume& volume, bool deferred, std::shared_ptr<Table>* left,
+                          bool only_if_deferred) {
     std::shared_ptr<Volume> keep;
     std::shared_ptr<Table> live, inactive;  // destroyed after the mutex is let go: they close volumes
     {
@@ -81,6 +112,10 @@ Outcome Namespace::remove(Volume& volume, bool deferred, bool only_if_deferred) 
     }
     volume.raise_event();
     if (observer_ != nullptr) observer_->removed(volume);
+    if (left != nullptr)
+        *left = std::move(live);
+    else if (live)
+        executor_.spawn(close_table(std::move(live)));
     return {};
 }
 
@@ -170,7 +205,7 @@ void Namespace::close(const std::shared_ptr<Volume>& volume) {
         remove_now = --volume->open_count_ == 0 && volume->remove_when_closed_;
     }
     // Where somebody opened it again, its removal waits for them.
-    if (remove_now) static_cast<void>(remove(*volume, true, true));
+    if (remove_now) static_cast<void>(remove(*volume, true, nullptr, true));
 }
 
 // Whether I/O to `table` can reach `volume`, through tables that are live, loaded, or

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,7 +33,8 @@ class Namespace {
     explicit Namespace(Executor& executor);
     Namespace(const Namespace&) = delete;
     Namespace& operator=(const Namespace&) = delete;
-    // Nobody has a volume open any more, but for other volumes.
+    // Nobody has a volume open any more, but for other volumes. Waits until the tables
+    // are closed.
     ~Namespace();
 
     Executor& executor() { return executor_; }
@@ -43,8 +45,12 @@ class Namespace {
     std::shared_ptr<Volume> create(const std::string& name, const std::string& uuid = {},
                                    std::optional<uint32_t> minor = {});
     // Refused with EBUSY while it is open; `deferred`: then removed at the last close.
-    // ENXIO where somebody else removed it.
-    Outcome remove(Volume& volume, bool deferred, bool only_if_deferred = false);
+    // ENXIO where somebody else removed it. Its table is closed by and by, unless *left
+    // takes it: then by the caller.
+    Outcome remove(Volume& volume, bool deferred, std::shared_ptr<Table>* left = nullptr,
+                   bool only_if_deferred = false);
+    // Closes a table that is live no more.
+    Task<Status> close_table(std::shared_ptr<Table> table);
     Outcome rename(Volume& volume, const std::string& name);
     Outcome set_uuid(Volume& volume, const std::string& uuid);
     Outcome cancel_deferred_remove(Volume& volume);
@@ -64,6 +70,7 @@ class Namespace {
 
     void close(const std::shared_ptr<Volume>& volume);
     void forget(Volume& volume);
+    std::shared_ptr<Table> take_uppermost();
     std::string way_to(const Table& table, const Volume& volume) const;
     static std::string way_to(const Table& table, const Volume& volume, std::set<const Volume*>& seen);
     std::string users_of(const Volume& volume) const;
@@ -77,6 +84,8 @@ class Namespace {
     std::map<uint32_t, Volume*> minors_;
     std::map<uint64_t, Volume*> ids_;
     uint64_t next_id_ = 1;
+    size_t closing_ = 0;  // tables
+    std::condition_variable all_closed_;
 };
 
 }  // namespace dmfs

@@ -102,6 +102,16 @@ void Table::resume() {
     for (Row& row : rows_) row.target->resume();
 }
 
+Task<Status> Table::close() {
+    Status result;
+    for (Row& row : rows_) {
+        Task<Status> closing = row.target->close();
+        Status status = co_await closing;
+        result = result.and_then(status);
+    }
+    co_return result;
+}
+
 std::string Table::areas_problem() const {
     std::string problem;
     for (const Row& row : rows_)

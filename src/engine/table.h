@@ -80,6 +80,8 @@ class Table {
     void postsuspend();
     Status preresume();
     void resume();
+    // See Target::close(); the first error.
+    Task<Status> close();
 
   private:
     friend class TableBuilder;

@@ -67,6 +67,9 @@ class Target {
         throw Refused(EINVAL, "this target takes no messages");
     }
 
+    // Awaited behind a message that was taken: what it began is done.
+    virtual Task<Status> settled() { return Task<Status>::ready(kOk); }
+
     virtual Flushing flushing() const { return Flushing::devices; }
     // Reads and writes are cut at multiples of this many sectors (the kernel's
     // max_io_len); 0: nowhere.
@@ -93,6 +96,11 @@ class Target {
     virtual void postsuspend() {}
     virtual Status preresume() { return kOk; }
     virtual void resume() {}
+
+    // Once, when a table that was live has been replaced or removed: nobody is inside, and
+    // nobody will be. What the target still owes its devices it does here, since its
+    // destructor cannot wait. A table that never was live is only destroyed.
+    virtual Task<Status> close() { return Task<Status>::ready(kOk); }
 };
 
 struct TargetType {
@@ -111,6 +119,7 @@ struct TargetRegistry {
 // name. Words count from 0, the target's name not included.
 class TargetSetup {
   public:
+    Sector start() const { return start_; }  // of the row, in the volume
     Sector length() const { return length_; }
     bool writable() const { return writable_; }
     Executor& executor() const { return executor_; }
@@ -138,10 +147,11 @@ class TargetSetup {
 
   private:
     friend class TableBuilder;
-    TargetSetup(class TableBuilder& builder, std::vector<Word> words, Sector length);
+    TargetSetup(class TableBuilder& builder, std::vector<Word> words, Sector start, Sector length);
 
     class TableBuilder& builder_;
     std::vector<Word> words_;
+    Sector start_;
     Sector length_;
     bool writable_;
     Executor& executor_;

@@ -203,16 +203,22 @@ Outcome Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>
     return {};
 }
 
-// Lets requests in again.
-Outcome Volume::go_on() {
+// Lets requests in again. `old`, which was live until now, is closed before: its last
+// writes come before the first of the new.
+Task<Outcome> Volume::go_on(std::shared_ptr<Table> old) {
     std::shared_ptr<Table> table = live();
-    if (!table) return Refused(ENXIO, "the volume was removed");
+    if (!table) co_return Refused(ENXIO, "the volume was removed");
     if (Status status = table->preresume(); !status)
-        return Refused(status.error(), "a target refused to resume");
+        co_return Refused(status.error(), "a target refused to resume");
+    if (old) {
+        Task<Status> closing = space_.close_table(std::move(old));
+        Status closed = co_await closing;
+        static_cast<void>(closed);  // a target says in the log what it could not do
+    }
     suspended_.store(false, std::memory_order_release);
     gate_.open();
     table->resume();
-    return {};
+    co_return Outcome();
 }
 
 Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
@@ -240,7 +246,8 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
     }
     if (!suspended()) co_return Outcome();
     if (table_ == nullptr) co_return Refused(EINVAL, "there is no table to resume", "load one first");
-    Outcome outcome = go_on();
+    Task<Outcome> going_on = go_on(old);
+    Outcome outcome = co_await going_on;
     if (fresh && space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
     co_return outcome;
 }
@@ -260,12 +267,15 @@ Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
     if (outcome) co_return outcome;
     outcome = swap_locked(table, &old);
     if (!outcome) {
-        outcome = go_on();
+        Task<Outcome> going_on = go_on(old);
+        outcome = co_await going_on;
         if (outcome && old) static_cast<void>(swap_locked(old, &table));  // back
     }
     if (outcome && !was_suspended) {
         if (table_ != nullptr) {
-            static_cast<void>(go_on());
+            Task<Outcome> going_back = go_on(nullptr);
+            Outcome ignored = co_await going_back;
+            static_cast<void>(ignored);
         } else {
             suspended_.store(false, std::memory_order_release);
             gate_.open();
@@ -290,11 +300,16 @@ Task<Outcome> Volume::message(Sector sector, std::vector<Word> words, std::strin
         co_return Refused(EINVAL, "sector " + std::to_string(sector) + " lies beyond the volume",
                           "0 to " + std::to_string(table->size() - 1));
     Outcome outcome;
+    Target& target = *table->row_at(sector).target;
     try {
-        *answer = table->row_at(sector).target->message(words);
+        *answer = target.message(words);
     } catch (const Refused& refused) {
         outcome = refused;
     }
+    if (outcome) co_return outcome;
+    Task<Status> settling = target.settled();
+    Status settled = co_await settling;
+    if (!settled) outcome = Refused(settled.error(), "the message was taken, but what it began failed");
     co_return outcome;
 }
 

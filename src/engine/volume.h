@@ -129,7 +129,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Outcome swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
     Outcome announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded);
     Outcome unfit(const Table& table) const;
-    Outcome go_on();
+    Task<Outcome> go_on(std::shared_ptr<Table> old);
     Outcome control_interrupted(Status status) const;
 
     Namespace& space_;

@@ -9,6 +9,7 @@ const TargetRegistry& target_registry() {
         {"striped", {1, 6, 0}, make_striped},
         {"linear", {1, 4, 0}, make_linear},
         {"error", {1, 7, 0}, make_error},
+        {"log-writes", {1, 1, 0}, make_log_writes},
     };
     static const TargetRegistry registry{types};
     return registry;

@@ -11,6 +11,7 @@ const TargetRegistry& target_registry();
 // Each is defined by its own source.
 std::unique_ptr<Target> make_error(TargetSetup& setup);
 std::unique_ptr<Target> make_linear(TargetSetup& setup);
+std::unique_ptr<Target> make_log_writes(TargetSetup& setup);
 std::unique_ptr<Target> make_striped(TargetSetup& setup);
 std::unique_ptr<Target> make_zero(TargetSetup& setup);
 

@@ -11,6 +11,7 @@
  *   blk runs  PATH [SECTOR COUNT]      the whole of PATH, in 64 KiB requests,
  *                                      halved around an error to the sector
  *   blk discard|zeroout PATH SECTOR COUNT
+ *   blk dump  PATH SECTOR COUNT        its bytes, 16 a line; lines of zeros are left out
  *   blk flush PATH     blk size PATH
  *   blk flip  FILE BYTE                invert one byte of a plain file
  *
@@ -240,6 +241,22 @@ int main(int argc, char **argv)
 				add_sector(a + i, buf + i * SECTOR, 0);
 			flush_run();
 		}
+	} else if (!strcmp(verb, "dump")) {
+		ssize_t n = pread(must_open(path, O_RDONLY), buf, b * SECTOR, a * SECTOR);
+		for (ssize_t at = 0; at < n; at += 16) {
+			static const char zeros[16];
+			if (!memcmp(buf + at, zeros, 16))
+				continue;
+			printf("  %4" PRIu64 " +%-3zd ", a + at / SECTOR, at % SECTOR);
+			for (int i = 0; i < 16; i++)
+				printf(" %02x", (unsigned char)buf[at + i]);
+			printf("  ");
+			for (int i = 0; i < 16; i++)
+				putchar(buf[at + i] > 32 && buf[at + i] < 127 ? buf[at + i] : '.');
+			putchar('\n');
+		}
+		if (n != (ssize_t)(b * SECTOR))
+			answer(n, b);
 	} else if (!strcmp(verb, "runs")) {
 		int fd = must_open(path, O_RDONLY);
 		uint64_t end = argc > 4 ? a + b : sectors_of(fd);

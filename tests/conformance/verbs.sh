@@ -19,6 +19,7 @@
 #   await NAME REGEX                wait (60 s) until the status matches
 #   write NAME SECTOR COUNT SEED    zero|read|discard|zeroout NAME SECTOR COUNT
 #   runs NAME [SECTOR COUNT]        what data stands where        size|flush NAME
+#   dump NAME SECTOR COUNT          its bytes, 16 a line; lines of zeros are left out
 #   hold NAME | release NAME        keep the volume open (read-only), and let go
 #   held VERB NAME [...]            I/O through the descriptor that hold opened
 #   begin VERB NAME [...]           I/O in the background; `pending` says whether it
@@ -84,6 +85,7 @@ write()   { io write "$@"; }
 zero()    { io zero "$@"; }
 read_()   { io read "$@"; }
 runs()    { io runs "$@"; }
+dump()    { io dump "$@"; }
 size()    { io size "$@"; }
 flush()   { io flush "$@"; }
 discard() { io discard "$@"; }

@@ -1,0 +1,211 @@
+// log-writes: one device, and in a second one a log of all that was written to it.
+//
+//     log-writes DEVICE LOGDEVICE
+//
+//     volume   |------------|         sector s of the volume
+//     DEVICE   |------------|         sector s of DEVICE: a row's start is not subtracted
+//     LOG      |s|e|data|e|data|..    a super, and entries in order (formats/write_log.h)
+//
+// The log has what a disk with a cache would have after a crash. Writes and discards are
+// kept in memory in the order in which they were answered. A flush takes those that were
+// there when it came; when it is done they are logged, and then the flush. A FUA write is
+// logged when it is done, a mark at once:
+//
+//     W1 W2 W3 C3 C2 Wflush C1 Cflush    logs    W3 W2 flush, and W1 with the next flush
+//
+// The flush, the FUA write and the message are answered when the log has them. What no
+// flush came for is logged when the table goes, and then the mark "dm-log-writes-end".
+//
+// A crash of the daemon loses what is in memory: nothing that a flush was answered for.
+// A log that is full, or fails, ends; the data are served without it.
+
+#include <mutex>
+
+#include "formats/write_log.h"
+#include "targets/log_writer.h"
+#include "targets/one_device.h"
+#include "targets/registry.h"
+
+namespace dmfs {
+
+namespace {
+
+constexpr Sector kZeroEntry = 2048;  // sectors: the kernel writes zeros 1 MiB at a time
+
+// The device was not touched: the request was cancelled before, or is not for it.
+bool not_taken(Status status) {
+    int error = status.error();
+    return error == EINTR || error == ERESTART || error == EPERM || error == EOPNOTSUPP;
+}
+
+class LogWrites final : public OneDevice {
+    using Entry = LogWriter::Entry;
+    using Entries = LogWriter::Entries;
+
+  public:
+    LogWrites(TargetSetup& setup, Device& device, Device& log)
+        : OneDevice(device, setup.length(), setup.start()),
+          log_(setup.executor(), log, device.limits().logical_block, setup.writable()) {}
+
+    Task<Status> io(Bio bio) override {
+        if (bio.op == Op::flush) return flush(bio);
+        if (bio.op == Op::read || !log_.enabled()) return device().io(below(bio));
+        bio = below(bio);
+        Entries entries = entries_of(bio);
+        Task<Status> task = device().io(bio);
+        if (!task.is_ready() || bio.fua) return change(std::move(task), std::move(entries), bio.fua);
+        Status status = std::move(task).value();
+        keep(std::move(entries), status);
+        return Task<Status>::ready(status);
+    }
+
+    Flushing flushing() const override { return Flushing::itself; }
+    void adjust(Limits& limits) const override { limits.io_min = limits.physical_block; }
+
+    std::string status(StatusKind kind) const override {
+        if (kind == StatusKind::table)
+            return quote_word(device().name()) + " " + quote_word(log_.device().name());
+        if (kind == StatusKind::measure) return {};
+        auto [entries, last, enabled] = log_.state();
+        return std::to_string(entries) + " " + std::to_string(last) + (enabled ? "" : " logging_disabled");
+    }
+
+    std::string message(const std::vector<Word>& words) override;
+    Task<Status> settled() override { return log_.write(); }
+
+    Task<Status> close() override {
+        Entries entries;
+        {
+            std::lock_guard guard(mutex_);
+            entries.swap(unflushed_);
+        }
+        entries.push_back(Entry{.flags = write_log::kMark, .data = {}, .mark = write_log::kEndMark});
+        log_.append(std::move(entries));
+        return log_.write();
+    }
+
+    void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override;
+
+  private:
+    static Entries entries_of(const Bio& bio);
+    Task<Status> flush(Bio bio);
+    Task<Status> change(Task<Status> task, Entries entries, bool fua);
+    void keep(Entries entries, Status status);
+
+    LogWriter log_;
+    mutable std::mutex mutex_;
+    Entries unflushed_;
+};
+
+// What the log will have of a change, data and all: the caller's memory is soon another's.
+LogWriter::Entries LogWrites::entries_of(const Bio& bio) {
+    Entries entries;
+    if (bio.op == Op::write_zeroes) {
+        for (Sector done = 0; done < bio.count; done += kZeroEntry)
+            entries.push_back(Entry{.sector = bio.sector + done,
+                                    .count = std::min(bio.count - done, kZeroEntry),
+                                    .data = {},
+                                    .mark = {}});
+        return entries;
+    }
+    Entry& entry = entries.emplace_back();
+    entry.sector = bio.sector;
+    entry.count = bio.count;
+    if (bio.op == Op::discard) {
+        entry.flags = write_log::kDiscard;
+        return entries;
+    }
+    if (bio.fua) entry.flags = write_log::kFua;
+    entry.data.emplace(bio.bytes());
+    memcpy(entry.data->data(), bio.data(), bio.bytes());
+    return entries;
+}
+
+// A change that failed may have been done in part: it is logged, as in the kernel.
+void LogWrites::keep(Entries entries, Status status) {
+    if (not_taken(status)) return;
+    std::lock_guard guard(mutex_);
+    if (log_.enabled()) unflushed_.splice(unflushed_.end(), entries);
+}
+
+Task<Status> LogWrites::change(Task<Status> task, Entries entries, bool fua) {
+    Status status = co_await task;
+    if (!fua) {
+        keep(std::move(entries), status);
+        co_return status;
+    }
+    if (!not_taken(status)) {
+        log_.append(std::move(entries));
+        Task<Status> logging = log_.write();
+        Status logged = co_await logging;
+        static_cast<void>(logged);
+    }
+    co_return status;
+}
+
+Task<Status> LogWrites::flush(Bio bio) {
+    Entries covered;
+    {
+        std::lock_guard guard(mutex_);
+        covered.swap(unflushed_);
+    }
+    Task<Status> flushing = device().io(bio);
+    Status status = co_await flushing;
+    if (not_taken(status)) {
+        std::lock_guard guard(mutex_);
+        unflushed_.splice(unflushed_.begin(), covered);
+        co_return status;
+    }
+    covered.push_back(Entry{.flags = write_log::kFlush, .data = {}, .mark = {}});
+    log_.append(std::move(covered));
+    Task<Status> logging = log_.write();
+    Status logged = co_await logging;
+    static_cast<void>(logged);
+    co_return status;
+}
+
+std::string LogWrites::message(const std::vector<Word>& words) {
+    if (strcasecmp(words[0].text.c_str(), "mark") != 0)
+        throw Refused(EINVAL, "unknown message '" + words[0].text + "'", "mark TEXT");
+    if (words.size() != 2)
+        throw Refused(EINVAL, words.size() == 1 ? "a mark without a text" : "a mark of several words",
+                      "mark TEXT, where a backslash quotes a blank");
+    Entries entries;
+    entries.push_back(Entry{.flags = write_log::kMark, .data = {}, .mark = words[1].text});
+    log_.append(std::move(entries));
+    return {};
+}
+
+void LogWrites::explain(Op op, Sector at, Sector count, const StepVisitor& visit) const {
+    OneDevice::explain(op, at, count, visit);
+    auto [entries, last, enabled] = log_.state();
+    if (op == Op::read || !enabled) return;
+    if (op != Op::flush) {
+        visit(Step{op, at, count, nullptr, 0, "kept in memory for the log, until a flush"});
+        return;
+    }
+    size_t kept = 0;
+    {
+        std::lock_guard guard(mutex_);
+        kept = unflushed_.size();
+    }
+    visit(Step{Op::write, 0, 0, &log_.device(), last + 1,
+               "logged: " + std::to_string(kept) + (kept == 1 ? " change" : " changes") + " and the flush"});
+}
+
+}  // namespace
+
+std::unique_ptr<Target> make_log_writes(TargetSetup& setup) {
+    setup.need_at_least(2, "log-writes DEVICE LOGDEVICE");
+    Device& device = setup.device(0, setup.start(), setup.length(), 0);
+    Device& log = setup.device(1, 0, 1, 1);
+    uint32_t block = device.limits().logical_block, log_block = log.limits().logical_block;
+    if (log_block > block)
+        throw setup.refuse(1,
+                           "the log's blocks of " + std::to_string(log_block) +
+                               " bytes are larger than the " + std::to_string(block) + " of " + device.name(),
+                           "a log whose blocks are at most as large");
+    return std::make_unique<LogWrites>(setup, device, log);
+}
+
+}  // namespace dmfs

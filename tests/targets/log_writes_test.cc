@@ -1,0 +1,316 @@
+// log-writes: what the log has, and in which order; what replaying it gives.
+
+#include <random>
+
+#include "engine/support.h"
+#include "formats/write_log.h"
+
+using namespace dmfs;
+using namespace dmfs::test;
+using write_log::Record;
+
+namespace {
+
+// A volume's table over the devices d and log, and what both have.
+struct World {
+    Running executor;
+    FakeSource source{*executor};
+    FakeDevice& d;
+    FakeDevice& log;
+    std::shared_ptr<Table> table;
+
+    explicit World(Sector log_sectors = 4096, uint32_t block = 512)
+        : d(source.add("d", 64, 1)), log(source.add("log", log_sectors)) {
+        d.own_limits().logical_block = block;
+        table = source.table("0 64 log-writes d log");
+    }
+    Target& target() { return *table->rows()[0].target; }
+    std::string status() { return target().status(StatusKind::info); }
+
+    Status io(Op op, Sector sector, Sector count, uint64_t tag = 0, bool fua = false) {
+        Memory memory(bytes_of(std::max<Sector>(count, 1)));
+        for (Sector s = 0; s < count; s++) stamp(memory.data() + bytes_of(s), tag, sector + s);
+        Bio bio = bio_of(op, sector, count, &memory);
+        bio.fua = fua;
+        return run(*executor, table->io(bio));
+    }
+    void mark(const std::string& text) {
+        std::vector<Word> words(2);
+        words[0].text = "mark";
+        words[1].text = text;
+        target().message(words);
+        CHECK(run(*executor, target().settled()) == kOk);
+    }
+    void close() { CHECK(run(*executor, table->close()) == kOk); }
+
+    std::vector<Record> records() {
+        std::vector<Record> all;
+        write_log::Super super = write_log::decode_super({log.at(0), kSectorBytes});
+        write_log::Walk walk(super, bytes_of(log.size()));
+        while (walk.more()) all.push_back(walk.take({log.at(0) + walk.at(), super.sectorsize}));
+        return all;
+    }
+    // "write 8+8, flush, mark x": the log in words.
+    std::string told() {
+        std::string text;
+        for (const Record& record : records()) {
+            text += (text.empty() ? "" : ", ") + write_log::words_of(record.entry.flags);
+            if (record.entry.sectors != 0)
+                text +=
+                    " " + std::to_string(record.entry.sector) + "+" + std::to_string(record.entry.sectors);
+            if (!record.entry.mark.empty()) text += " " + record.entry.mark;
+        }
+        return text;
+    }
+};
+
+// What a disk has after the first `entries` of a log.
+void repeat(World& world, const Record& record, std::vector<std::byte>& disk) {
+    size_t at = bytes_of(record.entry.sector);
+    if ((record.entry.flags & write_log::kDiscard) != 0)
+        memset(disk.data() + at, 0, bytes_of(record.entry.sectors));
+    memcpy(disk.data() + at, world.log.at(0) + record.data_at, record.data_bytes);
+}
+
+}  // namespace
+
+TEST_CASE("log-writes logs a write when a flush came, and a FUA write and a mark at once") {
+    World world;
+    CHECK(world.io(Op::write, 8, 4, 2) == kOk);
+    CHECK(world.status() == "0 0");
+    CHECK(world.log.seen().empty());
+    CHECK(world.io(Op::write, 0, 1, 3, true) == kOk);
+    CHECK(world.told() == "write fua 0+1");
+    CHECK(world.io(Op::flush, 0, 0) == kOk);
+    CHECK(world.io(Op::discard, 16, 8) == kOk);
+    world.mark("here");
+    CHECK(world.told() == "write fua 0+1, write 8+4, flush, mark here");
+    CHECK(world.io(Op::write_zeroes, 32, 2) == kOk);
+    world.close();
+    CHECK(world.told() ==
+          "write fua 0+1, write 8+4, flush, mark here, discard 16+8, write 32+2, mark dm-log-writes-end");
+    CHECK(world.d.count(Op::write_zeroes) == 1);
+    const Record zeros = world.records()[5];
+    CHECK(all_zero(world.log.at(0) + zeros.data_at, zeros.data_bytes));
+    CHECK(stamped(world.log.at(0) + world.records()[1].data_at, 2, 8));
+}
+
+TEST_CASE("log-writes keeps the order of completion, and a flush takes what was done when it came") {
+    World world;
+    world.d.hold();
+    Memory one(bytes_of(1)), two(bytes_of(1));
+    stamp(one.data(), 1, 1);
+    stamp(two.data(), 2, 2);
+    auto first = begin(*world.executor, world.table->io(bio_of(Op::write, 1, 1, &one)));
+    auto flush = begin(*world.executor, world.table->io(flush_bio()));
+    REQUIRE(soon([&] { return world.d.held() == 2; }));
+    world.d.let_go();
+    CHECK(first.get() == kOk);
+    CHECK(flush.get() == kOk);
+    world.mark("m");
+    CHECK(world.told() == "flush, mark m");
+    CHECK(world.io(Op::flush, 0, 0) == kOk);
+    world.mark("n");
+    CHECK(world.told() == "flush, mark m, write 1+1, flush, mark n");
+}
+
+TEST_CASE("log-writes answers a flush when the log has it") {
+    World world;
+    CHECK(world.io(Op::write, 8, 1, 2) == kOk);
+    world.log.hold();
+    auto flush = begin(*world.executor, world.table->io(flush_bio()));
+    REQUIRE(soon([&] { return world.log.held() == 1; }));
+    CHECK_FALSE(flush.done());
+    CHECK(world.io(Op::write, 9, 1, 2) == kOk);  // a write does not wait for the log
+    world.log.let_go();
+    CHECK(flush.get() == kOk);
+    CHECK(world.status() == "2 3");
+}
+
+TEST_CASE("log-writes counts in blocks of the device") {
+    World world(4096, 4096);
+    CHECK(world.status() == "0 7");
+    CHECK(world.io(Op::write, 16, 8, 2) == kOk);
+    world.close();
+    CHECK(world.told() == "write 2+1, mark dm-log-writes-end");
+    CHECK(write_log::decode_super({world.log.at(0), 512}).sectorsize == 4096);
+    CHECK(stamped(world.log.at(16), 2, 16));
+    CHECK(world.status() == "2 31");
+}
+
+TEST_CASE("a log that is full ends, and the data are served") {
+    World world(8);
+    CHECK(world.io(Op::write, 0, 4, 2) == kOk);
+    CHECK(world.io(Op::flush, 0, 0) == kOk);
+    CHECK(world.status() == "2 6");
+    world.mark("no room");  // the last sector is never used
+    CHECK(world.status() == "2 7 logging_disabled");
+    CHECK(world.io(Op::write, 8, 4, 3) == kOk);
+    CHECK(world.io(Op::flush, 0, 0) == kOk);
+    world.close();
+    CHECK(world.status() == "2 7 logging_disabled");
+    CHECK(stamped(world.d.at(8), 3, 8));
+}
+
+TEST_CASE("a log that fails ends, and the data are served") {
+    World world;
+    world.log.fail(Op::write, EIO);
+    CHECK(world.io(Op::write, 0, 4, 2) == kOk);
+    CHECK(world.io(Op::flush, 0, 0) == kOk);
+    CHECK(world.status().ends_with(" logging_disabled"));
+    CHECK(world.io(Op::write, 4, 4, 2, true) == kOk);
+    CHECK(stamped(world.d.at(4), 2, 4));
+}
+
+TEST_CASE("log-writes logs a write that failed, and not one that was never begun") {
+    World world;
+    world.d.fail(Op::write, EIO);
+    CHECK(world.io(Op::write, 0, 1, 2) == Status(EIO));
+    world.d.fail(Op::write, EINTR);
+    CHECK(world.io(Op::write, 1, 1, 2) == Status(EINTR));
+    world.d.fail(Op::discard, EOPNOTSUPP);
+    CHECK(world.io(Op::discard, 2, 1) == Status(EOPNOTSUPP));
+    world.d.fail(Op::flush, EINTR);
+    CHECK(world.io(Op::flush, 0, 0) == Status(EINTR));
+    CHECK(world.status() == "0 0");
+    world.d.fail(Op::flush, EIO);
+    CHECK(world.io(Op::flush, 0, 0) == Status(EIO));
+    world.mark("m");
+    CHECK(world.told() == "write 0+1, flush, mark m");
+}
+
+TEST_CASE("log-writes does not subtract the row's start") {
+    Running executor;
+    FakeSource source(*executor);
+    FakeDevice& d = source.add("d", 64, 1);
+    source.add("log", 64);
+    auto table = source.table("0 8 zero\n8 16 log-writes d log");
+    Memory memory(bytes_of(1));
+    CHECK(run(*executor, table->io(bio_of(Op::write, 10, 1, &memory))) == kOk);
+    CHECK(d.seen().back() == FakeDevice::Seen{Op::write, 10, 1, false});
+    CHECK_THROWS_AS(source.table("0 56 zero\n56 16 log-writes d log"), Refused);
+}
+
+TEST_CASE("log-writes refuses what is no message and what is no log") {
+    World world;
+    std::vector<Word> words(1);
+    words[0].text = "mark";
+    CHECK_THROWS_AS(world.target().message(words), Refused);
+    words.resize(2);
+    words[0].text = "marks";
+    CHECK_THROWS_AS(world.target().message(words), Refused);
+    CHECK_THROWS_AS(world.source.table("0 64 log-writes d"), Refused);
+    world.log.own_limits().logical_block = 4096;
+    CHECK_THROWS_AS(world.source.table("0 64 log-writes d log"), Refused);
+}
+
+TEST_CASE("a table that is replaced or removed ends its log; one that never was live does not") {
+    Running executor;
+    Namespace space(*executor);
+    FakeSource source(*executor, &space);
+    source.add("d", 64, 1);
+    FakeDevice& log = source.add("log", 64);
+    std::shared_ptr<Volume> volume = space.create("v");
+    CHECK_FALSE(run(*executor, volume->replace(source.table("0 64 log-writes d log"), nullptr)));
+    CHECK_FALSE(volume->load(source.table("0 64 log-writes d log")));
+    volume->clear();
+    CHECK(log.count(Op::write) == 0);
+    CHECK_FALSE(run(*executor, volume->replace(source.table("0 64 linear d 0"), nullptr)));
+    CHECK(write_log::decode_super({log.at(0), 512}).entries == 2);  // the flush of the suspend, and the end
+    CHECK_FALSE(run(*executor, volume->replace(source.table("0 64 log-writes d log"), nullptr)));
+    log.forget();
+    CHECK_FALSE(space.remove(*volume, false));
+    REQUIRE(soon([&] { return log.count(Op::write) == 2; }));
+}
+
+TEST_CASE("tables that are live at the end are closed from the top down") {
+    Running executor;
+    FakeSource devices(*executor);
+    FakeDevice& d = devices.add("d", 64, 1);
+    FakeDevice& log = devices.add("log", 64);
+    {
+        Namespace space(*executor);
+        FakeSource source(*executor, &space);
+        // The log is a volume: its table is still needed when the upper one is closed.
+        std::shared_ptr<Volume> lower = space.create("a"), upper = space.create("b");
+        CHECK_FALSE(run(*executor, lower->replace(devices.table("0 64 linear log 0"), nullptr)));
+        auto open = [&](const std::string& name) { return space.open(space.by_name(name)); };
+        struct Both final : DeviceSource {
+            std::function<std::shared_ptr<Device>(const std::string&)> open_volume;
+            FakeSource* devices = nullptr;
+            std::shared_ptr<Device> open_device(const std::string& word, bool writable,
+                                                const std::string& folder) override {
+                return word == "a" ? open_volume(word) : devices->open_device(word, writable, folder);
+            }
+        } both;
+        both.open_volume = open;
+        both.devices = &devices;
+        auto table = Table::build("0 64 log-writes d a",
+                                  TableSource{*executor, target_registry(), both, "/", true, [] {}});
+        CHECK_FALSE(run(*executor, upper->replace(std::move(table), nullptr)));
+        Memory memory(bytes_of(1));
+        CHECK(run(*executor, upper->io(bio_of(Op::write, 5, 1, &memory))) == kOk);
+        CHECK_FALSE(run(*executor, lower->suspend(false, nullptr)));
+    }
+    CHECK(d.count(Op::write) == 1);
+    CHECK(write_log::decode_super({log.at(0), 512}).entries == 2);
+}
+
+// Random requests, one after the other, against a model: a disk with a cache that writes
+// back at a flush, in order. A FUA write goes past the cache, and what older data the cache
+// has of its sectors comes behind it, as in the kernel's log.
+TEST_CASE("replaying a log up to any flush or FUA write gives what the model has there") {
+    uint32_t seed = std::random_device{}();
+    INFO("seed " << seed);
+    std::mt19937 random(seed);
+    size_t compared_with_device = 0;
+    for (int round = 0; round < 20; round++) {
+        World world(1 << 16);
+        bool with_fua = round % 2 == 0;
+        const std::vector<std::byte> before(world.d.at(0), world.d.at(64));
+        struct Change {
+            Sector sector;
+            std::vector<std::byte> data;
+        };
+        std::vector<Change> cache;
+        std::vector<std::byte> durable = before;
+        std::vector<std::vector<std::byte>> points, devices;
+        auto apply = [&](const Change& change) {
+            memcpy(durable.data() + bytes_of(change.sector), change.data.data(), change.data.size());
+        };
+        for (int step = 0; step < 60; step++) {
+            Sector sector = random() % 60, count = 1 + random() % 4;
+            Op op = std::vector{Op::flush, Op::discard, Op::write_zeroes, Op::write, Op::write}[random() % 5];
+            bool fua = op == Op::write && with_fua && random() % 3 == 0;
+            CHECK(world.io(op, sector, op == Op::flush ? 0 : count, random(), fua) == kOk);
+            Change change{sector, {world.d.at(sector), world.d.at(sector + count)}};
+            if (op == Op::flush) {
+                for (const Change& each : cache) apply(each);
+                cache.clear();
+            } else if (fua) {
+                apply(change);
+            } else {
+                cache.push_back(std::move(change));
+            }
+            if (op != Op::flush && !fua) continue;
+            points.push_back(durable);
+            devices.emplace_back(world.d.at(0), world.d.at(64));
+        }
+        world.close();
+        std::vector<std::byte> disk = before;
+        size_t point = 0;
+        for (const Record& record : world.records()) {
+            repeat(world, record, disk);
+            if ((record.entry.flags & (write_log::kFlush | write_log::kFua)) == 0) continue;
+            REQUIRE(point < points.size());
+            CHECK(disk == points[point]);
+            if (!with_fua) {  // then a flush has all that the device has
+                CHECK(disk == devices[point]);
+                compared_with_device++;
+            }
+            point++;
+        }
+        CHECK(point == points.size());
+    }
+    CHECK(compared_with_device > 0);
+}

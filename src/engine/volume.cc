@@ -171,6 +171,11 @@ Outcome Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>
     return {};
 }
 
+void Volume::end_waits() {
+    gate_.turn_away(Status(EIO));
+    if (std::shared_ptr<Table> table = live()) table->presuspend();
+}
+
 // Lets requests in again.
 Outcome Volume::go_on() {
     std::shared_ptr<Table> table = live();

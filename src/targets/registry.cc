@@ -8,7 +8,9 @@ const TargetRegistry& target_registry() {
         {"zero", {1, 2, 0}, make_zero},
         {"striped", {1, 6, 0}, make_striped},
         {"linear", {1, 4, 0}, make_linear},
+        {"flakey", {1, 5, 0}, make_flakey},
         {"error", {1, 7, 0}, make_error},
+        {"delay", {1, 4, 0}, make_delay},
     };
     static const TargetRegistry registry{types};
     return registry;

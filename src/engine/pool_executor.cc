@@ -42,7 +42,7 @@ class PoolExecutor final : public Executor {
     void post(std::coroutine_handle<> coroutine) override {
         std::lock_guard guard(mutex_);
         posted_.push_back(coroutine);
-        posting_.notify_one();
+        if (posted_.size() == 1) posting_.notify_one();
     }
 
     void arm(Timer& timer, int64_t deadline_ns) override { clock_.arm(timer, deadline_ns); }
@@ -66,17 +66,19 @@ class PoolExecutor final : public Executor {
         }
     }
 
+    // All that are there at once: one look at the mutex for many.
     void run_posted() {
         this_is_executor_thread();
-        std::unique_lock lock(mutex_);
+        std::vector<std::coroutine_handle<>> resumed;
         while (true) {
-            posting_.wait(lock, [&] { return stop_ || !posted_.empty(); });
-            if (posted_.empty()) return;
-            std::coroutine_handle<> coroutine = posted_.front();
-            posted_.pop_front();
-            lock.unlock();
-            coroutine.resume();
-            lock.lock();
+            {
+                std::unique_lock lock(mutex_);
+                posting_.wait(lock, [&] { return stop_ || !posted_.empty(); });
+                if (posted_.empty()) return;
+                resumed.swap(posted_);
+            }
+            for (std::coroutine_handle<> coroutine : resumed) coroutine.resume();
+            resumed.clear();
         }
     }
 
@@ -84,7 +86,7 @@ class PoolExecutor final : public Executor {
     std::condition_variable work_, posting_;
     bool stop_ = false;
     std::deque<Operation*> operations_;
-    std::deque<std::coroutine_handle<>> posted_;
+    std::vector<std::coroutine_handle<>> posted_;
     std::vector<std::thread> threads_;
     Clock clock_;
 };

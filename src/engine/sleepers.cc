@@ -14,15 +14,19 @@ Sleepers::~Sleepers() {
 
 Task<Status> Sleepers::sleep(int64_t deadline_ns, Cancel* cancel, uint64_t group) {
     Sleeper me{deadline_ns, group};
-    std::function<bool()> must_wait = [this, &me] { return held_ && !me.awake; };
+    std::function<bool()> must_wait = [&me] { return !me.awake; };
     Waiter waiter = queue_.wait(must_wait, cancel);
     me.waiter = &waiter;
-    queue_.locked([&] {
+    bool held = queue_.locked([&] {
+        if (!held_) return false;
         order_.emplace(deadline_ns, &me);
         set_alarm();
+        return true;
     });
+    if (!held) co_return kOk;
     Status status = co_await waiter;
-    queue_.locked([&] { order_.erase({deadline_ns, &me}); });
+    // Who woke it has taken it out of the order.
+    if (!status) queue_.locked([&] { order_.erase({deadline_ns, &me}); });
     co_return status;
 }
 

@@ -49,6 +49,7 @@ Task<Status> Table::split(Bio bio) {
 Task<Status> Table::flush(Bio bio) {
     if (flushed_targets_.empty() && flushed_devices_.size() <= 1)
         return flushed_devices_.empty() ? Task<Status>::ready(kOk) : flushed_devices_.front()->io(bio);
+    if (flushed_devices_.empty() && flushed_targets_.size() == 1) return flushed_targets_.front()->io(bio);
     std::vector<Task<Status>> flushes;
     bio.one_of_many = true;
     for (Device* device : flushed_devices_) flushes.push_back(device->io(bio));

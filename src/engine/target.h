@@ -91,6 +91,8 @@ class Target {
 
     // Around a suspend, in this order: whoever holds requests lets them go; nobody
     // is inside and everything is flushed. Before and after a resume likewise.
+    // When the mount ends presuspend() comes alone, from another thread and more than
+    // once: from then on nothing is to be held.
     virtual void presuspend() {}
     virtual void presuspend_undo() {}
     virtual void postsuspend() {}

@@ -203,6 +203,11 @@ Outcome Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>
     return {};
 }
 
+void Volume::end_waits() {
+    gate_.turn_away(Status(EIO));
+    if (std::shared_ptr<Table> table = live()) table->presuspend();
+}
+
 // Lets requests in again. `old`, which was live until now, is closed before: its last
 // writes come before the first of the new.
 Task<Outcome> Volume::go_on(std::shared_ptr<Table> old) {

@@ -105,8 +105,9 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     bool load_readonly() const { return load_readonly_; }
 
     void raise_event();
-    // Ends the wait of all parked requests, with EIO (the mount goes away).
-    void turn_away_parked() { gate_.turn_away(Status(EIO)); }
+    // The mount goes away: parked requests end with EIO, and what the live table holds
+    // goes on. Again and again, until nobody is there any more.
+    void end_waits();
 
   private:
     friend class Namespace;

@@ -43,12 +43,12 @@ FileSystem::~FileSystem() {
     }
 }
 
-// Waits for all requests; those that are parked fail with EIO.
+// Waits for all requests; those that are parked fail with EIO, those that a target holds go on.
 bool FileSystem::drain() {
     Executor& executor = dm_.volumes().executor();
     auto deadline = std::chrono::steady_clock::now() + kFinishPatience;
     while (executor.running() > 0 && std::chrono::steady_clock::now() < deadline) {
-        for (const auto& volume : dm_.volumes().volumes()) volume->turn_away_parked();
+        for (const auto& volume : dm_.volumes().volumes()) volume->end_waits();
         events_.wake_all(Status(EIO));
         stop_traces();
         std::this_thread::sleep_for(std::chrono::milliseconds(1));

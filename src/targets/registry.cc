@@ -4,13 +4,18 @@ namespace dmfs {
 
 // Versions as Linux 6.12 counts them; in the order `dmsetup targets` prints.
 const TargetRegistry& target_registry() {
+    // One a line, which tests/complete reads.
+    // clang-format off
     static const std::vector<TargetType> types = {
         {"zero", {1, 2, 0}, make_zero},
         {"striped", {1, 6, 0}, make_striped},
         {"linear", {1, 4, 0}, make_linear},
+        {"flakey", {1, 5, 0}, make_flakey},
         {"error", {1, 7, 0}, make_error},
         {"log-writes", {1, 1, 0}, make_log_writes},
+        {"delay", {1, 4, 0}, make_delay},
     };
+    // clang-format on
     static const TargetRegistry registry{types};
     return registry;
 }

@@ -9,7 +9,9 @@ namespace dmfs {
 const TargetRegistry& target_registry();
 
 // Each is defined by its own source.
+std::unique_ptr<Target> make_delay(TargetSetup& setup);
 std::unique_ptr<Target> make_error(TargetSetup& setup);
+std::unique_ptr<Target> make_flakey(TargetSetup& setup);
 std::unique_ptr<Target> make_linear(TargetSetup& setup);
 std::unique_ptr<Target> make_log_writes(TargetSetup& setup);
 std::unique_ptr<Target> make_striped(TargetSetup& setup);

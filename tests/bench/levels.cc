@@ -1,7 +1,7 @@
 // What the mapping itself costs, without FUSE and without a disk: nanoseconds of a
-// request through 1 to 32 linear volumes stacked on one another, and through tables
-// of 1 to 100,000 rows at random sectors. The bottom is `zero`, the request a discard,
-// which it answers without touching memory.
+// request through 1 to 32 linear volumes stacked on one another, through tables of 1 to
+// 100,000 rows at random sectors, and through targets whose faults do not come. The bottom is `zero`, the
+// request a discard, which it answers without touching memory.
 //
 //     ninja -C build tests/bench/levels && build/tests/bench/levels
 
@@ -89,4 +89,9 @@ int main() {
         std::printf("| %zu | %.0f |\n", rows,
                     cost(*make(space, source, "rows" + std::to_string(rows), text)));
     }
+    std::printf("\n| target | ns a request |\n| --- | ---: |\n");
+    for (const char* words :
+         {"linear level0 0", "delay level0 0 0", "flakey level0 0 60 0", "flakey level0 0 4000000000 1"})
+        std::printf("| %s | %.0f |\n", words,
+                    cost(*make(space, source, words, std::string("0 2097152 ") + words)));
 }

@@ -170,7 +170,7 @@ TEST_CASE("parked requests are turned away with EIO when the mount goes") {
     CHECK_FALSE(world.suspend(volume));
     Memory memory(kSectorBytes);
     Pending<Status> parked = world.read(volume, memory);
-    volume->turn_away_parked();
+    volume->end_waits();
     CHECK(parked.get() == Status(EIO));
     CHECK_FALSE(world.resume(volume));
 }
@@ -449,7 +449,7 @@ TEST_CASE("a volume may be removed while its suspend still flushes") {
     a.let_go();
     suspending.get();
     Memory memory(kSectorBytes);
-    volume->turn_away_parked();
+    volume->end_waits();
     CHECK_FALSE(world.space->by_name("v"));
 }
 

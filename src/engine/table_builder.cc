@@ -123,7 +123,7 @@ class TableBuilder {
     }
 
     void add(Sector start, Sector length, const TargetType& type, std::vector<Word> words) {
-        TargetSetup setup(*this, std::move(words), length);
+        TargetSetup setup(*this, std::move(words), start, length);
         std::unique_ptr<Target> target;
         try {
             target = type.make(setup);
@@ -167,9 +167,10 @@ std::shared_ptr<Table> Table::build(std::string_view text, const TableSource& so
 
 // What targets ask for.
 
-TargetSetup::TargetSetup(TableBuilder& builder, std::vector<Word> words, Sector length)
+TargetSetup::TargetSetup(TableBuilder& builder, std::vector<Word> words, Sector row_start, Sector length)
     : builder_(builder),
       words_(std::move(words)),
+      row_start_(row_start),
       length_(length),
       writable_(builder.source.writable),
       executor_(builder.source.executor),

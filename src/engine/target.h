@@ -93,6 +93,13 @@ class Target {
     virtual void postsuspend() {}
     virtual Status preresume() { return kOk; }
     virtual void resume() {}
+
+  protected:
+    // The refusal of a message that points at one of its words.
+    static Refused refuse(const Word& word, std::string reason, std::string remedy = {}) {
+        return Refused(EINVAL, std::move(reason), std::move(remedy))
+            .at(Place{"message", 1, {}, word.column, word.length});
+    }
 };
 
 struct TargetType {
@@ -111,6 +118,7 @@ struct TargetRegistry {
 // name. Words count from 0, the target's name not included.
 class TargetSetup {
   public:
+    Sector row_start() const { return row_start_; }  // where the row begins, in the volume
     Sector length() const { return length_; }
     bool writable() const { return writable_; }
     Executor& executor() const { return executor_; }
@@ -138,10 +146,11 @@ class TargetSetup {
 
   private:
     friend class TableBuilder;
-    TargetSetup(class TableBuilder& builder, std::vector<Word> words, Sector length);
+    TargetSetup(class TableBuilder& builder, std::vector<Word> words, Sector row_start, Sector length);
 
     class TableBuilder& builder_;
     std::vector<Word> words_;
+    Sector row_start_;
     Sector length_;
     bool writable_;
     Executor& executor_;

@@ -5,10 +5,10 @@ namespace dmfs {
 // Versions as Linux 6.12 counts them; in the order `dmsetup targets` prints.
 const TargetRegistry& target_registry() {
     static const std::vector<TargetType> types = {
-        {"zero", {1, 2, 0}, make_zero},
-        {"striped", {1, 6, 0}, make_striped},
-        {"linear", {1, 4, 0}, make_linear},
-        {"error", {1, 7, 0}, make_error},
+        {"dust", {1, 0, 0}, make_dust},     {"ebs", {1, 0, 1}, make_ebs},
+        {"switch", {1, 1, 0}, make_switch}, {"unstriped", {1, 1, 0}, make_unstriped},
+        {"zero", {1, 2, 0}, make_zero},     {"striped", {1, 6, 0}, make_striped},
+        {"linear", {1, 4, 0}, make_linear}, {"error", {1, 7, 0}, make_error},
     };
     static const TargetRegistry registry{types};
     return registry;

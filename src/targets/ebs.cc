@@ -125,6 +125,7 @@ class Ebs final : public OneDevice {
     // The same request, for the sectors [from, end) of the device and other memory.
     static Bio moved(Bio bio, Op op, Sector from, Sector end, Memory* memory, Sector at) {
         bio.op = op;
+        bio.fua = bio.fua && op == Op::write;
         bio.sector = from;
         bio.count = end - from;
         bio.memory = memory;

@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "engine/support.h"
 
 using namespace dmfs;
@@ -13,7 +14,10 @@ struct Dusty {
     std::shared_ptr<Table> table;
     Memory memory{bytes_of(256)};
 
-    explicit Dusty(const std::string& text = "0 256 dust a 0 4096") : table(source.table(text)) {}
+    explicit Dusty(const std::string& text = "0 256 dust a 0 4096") : table(source.table(text)) {
+        log_to_stderr(false);
+    }
+    ~Dusty() { log_to_stderr(true); }
     Status io(Op op, Sector at, Sector count) {
         return run(*executor, table->io(bio_of(op, at, count, &memory)));
     }

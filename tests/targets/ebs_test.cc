@@ -197,7 +197,7 @@ TEST_CASE("ebs has the blocks that it was told, and prints them as it was told")
         return source.table(std::string("0 64 ebs a ") + words)->rows()[0].target->status(StatusKind::table);
     };
     CHECK(limits("0 1") == "512 4096 4096");
-    CHECK(limits("8 2 16") == "1024 8192 8192");
+    CHECK(limits("16 2 16") == "1024 8192 8192");
     CHECK(limits("0 8 1") == "4096 4096 4096");
     CHECK(printed("08 1") == "a 8 1");
     CHECK(printed("8 1 8") == "a 8 1 8");

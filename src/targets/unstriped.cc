@@ -39,12 +39,15 @@ class Unstriped final : public Target {
         device_ = &setup.device(3, start_, length_, 4);
         first_ = start_ + std::min(index_ * chunk_, kMaxSectors);
         stripe_ = stripes_ * chunk_;
+        known_size_ = device_->size();
     }
 
     Task<Status> io(Bio bio) override {
         if (bio.op == Op::discard) return Task<Status>::ready(Status(EOPNOTSUPP));
         if (bio.count > chunk_ - bio.sector % chunk_) return in_pieces(this, &Unstriped::io, bio, chunk_);
         bio.sector = place_of(bio.sector);
+        // Not left to the device: a file would grow.
+        if (bio.end() > known_size_ && bio.end() > device_->size()) return Task<Status>::ready(Status(EIO));
         return device_->io(bio);
     }
 
@@ -117,8 +120,9 @@ class Unstriped final : public Target {
     Sector chunk_;
     Sector start_;
     Device* device_;
-    Sector first_;   // of the device: where chunk 0 of the row lies
-    Sector stripe_;  // from one chunk of the row to the next
+    Sector first_;       // of the device: where chunk 0 of the row lies
+    Sector stripe_;      // from one chunk of the row to the next
+    Sector known_size_;  // of the device, when the table was made
 };
 
 }  // namespace

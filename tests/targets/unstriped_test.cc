@@ -121,13 +121,15 @@ TEST_CASE("unstriped refuses what does not add up") {
 TEST_CASE("chunks of unstriped that lie nowhere fail") {
     Running executor;
     FakeSource source(*executor);
-    source.add("a", 4096);
+    FakeDevice& a = source.add("a", 4096);
     Memory memory(bytes_of(8));
     // Beyond the device, and beyond 64 bits.
     for (const char* words : {"2 8 0", "1 8 4294967295", "4294967295 4096 4294967294"}) {
         INFO(words);
         auto table = source.table(std::string("0 4096 unstriped ") + words + " a 0");
-        CHECK(run(*executor, table->io(bio_of(Op::read, 4088, 8, &memory))) == Status(EIO));
+        for (Op op : {Op::read, Op::write, Op::write_zeroes})
+            CHECK(run(*executor, table->io(bio_of(op, 4088, 8, &memory))) == Status(EIO));
+        CHECK(a.seen().empty());  // a file would grow
         CHECK(table->extent(4088).data);
         CHECK(table->extent(4088).end == 4096);
     }

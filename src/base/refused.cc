@@ -10,7 +10,10 @@ Refused::Refused(int error, std::string reason, std::string remedy)
 
 Refused Refused::at(Place place) const {
     Refused placed = *this;
-    if (placed.place_.file.empty()) placed.place_ = std::move(place);
+    if (placed.place_.file.empty())
+        placed.place_ = std::move(place);
+    else if (placed.place_.source.empty())
+        placed.place_.source = std::move(place.source);
     return placed;
 }
 

@@ -37,7 +37,8 @@ class Refused : public std::exception {
     const std::string& remedy() const { return remedy_; }
     const Place& place() const { return place_; }
 
-    // The same refusal, at a place. A place that is already known stays.
+    // The same refusal, at a place. A place that is already known stays, but gets the
+    // text of its line if it had none.
     Refused at(Place place) const;
 
     // The lines after the first of the example above (without a trailing newline).

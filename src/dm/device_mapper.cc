@@ -184,6 +184,7 @@ Task<Outcome> DeviceMapper::message(std::shared_ptr<Volume> volume, std::string 
     }
     Task<Outcome> task = volume->message(*sector, std::move(words), answer, cancel);
     Outcome outcome = co_await task;
+    if (outcome && !outcome->place().file.empty()) outcome = outcome->at(Place{"message", 1, line});
     co_return outcome;
 }
 

@@ -167,10 +167,10 @@ std::shared_ptr<Table> Table::build(std::string_view text, const TableSource& so
 
 // What targets ask for.
 
-TargetSetup::TargetSetup(TableBuilder& builder, std::vector<Word> words, Sector start, Sector length)
+TargetSetup::TargetSetup(TableBuilder& builder, std::vector<Word> words, Sector row_start, Sector length)
     : builder_(builder),
       words_(std::move(words)),
-      start_(start),
+      row_start_(row_start),
       length_(length),
       writable_(builder.source.writable),
       executor_(builder.source.executor),
@@ -225,6 +225,10 @@ Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t st
     Sector size = device->size();
     std::string problem = area_problem(*device, start, length);
     if (problem.empty()) return *device;
+    if (start < size && length <= size - start)
+        throw refuse(start_index, problem,
+                     "multiples of " + std::to_string(sectors_in(device->limits().logical_block)) +
+                         " sectors, here and as length");
     std::string remedy;
     if (size >= length) remedy = "a start of at most " + std::to_string(size - length);
     if (start < size)

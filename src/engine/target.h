@@ -103,6 +103,13 @@ class Target {
     // nobody will be. What the target still owes its devices it does here, since its
     // destructor cannot wait. A table that never was live is only destroyed.
     virtual Task<Status> close() { return Task<Status>::ready(kOk); }
+
+  protected:
+    // The refusal of a message that points at one of its words.
+    static Refused refuse(const Word& word, std::string reason, std::string remedy = {}) {
+        return Refused(EINVAL, std::move(reason), std::move(remedy))
+            .at(Place{"message", 1, {}, word.column, word.length});
+    }
 };
 
 struct TargetType {
@@ -121,7 +128,7 @@ struct TargetRegistry {
 // name. Words count from 0, the target's name not included.
 class TargetSetup {
   public:
-    Sector start() const { return start_; }  // of the row, in the volume
+    Sector row_start() const { return row_start_; }  // where the row begins, in the volume
     Sector length() const { return length_; }
     bool writable() const { return writable_; }
     Executor& executor() const { return executor_; }
@@ -149,11 +156,11 @@ class TargetSetup {
 
   private:
     friend class TableBuilder;
-    TargetSetup(class TableBuilder& builder, std::vector<Word> words, Sector start, Sector length);
+    TargetSetup(class TableBuilder& builder, std::vector<Word> words, Sector row_start, Sector length);
 
     class TableBuilder& builder_;
     std::vector<Word> words_;
-    Sector start_;
+    Sector row_start_;
     Sector length_;
     bool writable_;
     Executor& executor_;

@@ -44,7 +44,7 @@ class LogWrites final : public OneDevice {
 
   public:
     LogWrites(TargetSetup& setup, Device& device, Device& log)
-        : OneDevice(device, setup.length(), setup.start()),
+        : OneDevice(device, setup.length(), setup.row_start()),
           log_(setup.executor(), log, device.limits().logical_block, setup.writable()) {}
 
     Task<Status> io(Bio bio) override {
@@ -197,7 +197,7 @@ void LogWrites::explain(Op op, Sector at, Sector count, const StepVisitor& visit
 
 std::unique_ptr<Target> make_log_writes(TargetSetup& setup) {
     setup.need_at_least(2, "log-writes DEVICE LOGDEVICE");
-    Device& device = setup.device(0, setup.start(), setup.length(), 0);
+    Device& device = setup.device(0, setup.row_start(), setup.length(), 0);
     Device& log = setup.device(1, 0, 1, 1);
     uint32_t block = device.limits().logical_block, log_block = log.limits().logical_block;
     if (log_block > block)

@@ -35,7 +35,8 @@ class OneDevice : public Target {
         : start_(setup.sector(at + 1, "start")),
           length_(setup.length()),
           device_(&setup.device(at, start_, length_, at + 1)) {}
-    // The device from its beginning, where the row has no word START; or from elsewhere.
+    // The device from its beginning, where the row has no word START; or an area that
+    // the target itself has looked at.
     OneDevice(Device& device, Sector length, Sector start = 0)
         : start_(start), length_(length), device_(&device) {}
 

@@ -7,6 +7,10 @@ const TargetRegistry& target_registry() {
     // One a line, which tests/complete reads.
     // clang-format off
     static const std::vector<TargetType> types = {
+        {"dust", {1, 0, 0}, make_dust},
+        {"ebs", {1, 0, 1}, make_ebs},
+        {"switch", {1, 1, 0}, make_switch},
+        {"unstriped", {1, 1, 0}, make_unstriped},
         {"zero", {1, 2, 0}, make_zero},
         {"striped", {1, 6, 0}, make_striped},
         {"linear", {1, 4, 0}, make_linear},

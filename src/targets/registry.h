@@ -10,11 +10,26 @@ const TargetRegistry& target_registry();
 
 // Each is defined by its own source.
 std::unique_ptr<Target> make_delay(TargetSetup& setup);
+std::unique_ptr<Target> make_dust(TargetSetup& setup);
+std::unique_ptr<Target> make_ebs(TargetSetup& setup);
 std::unique_ptr<Target> make_error(TargetSetup& setup);
 std::unique_ptr<Target> make_flakey(TargetSetup& setup);
 std::unique_ptr<Target> make_linear(TargetSetup& setup);
 std::unique_ptr<Target> make_log_writes(TargetSetup& setup);
 std::unique_ptr<Target> make_striped(TargetSetup& setup);
+std::unique_ptr<Target> make_switch(TargetSetup& setup);
+std::unique_ptr<Target> make_unstriped(TargetSetup& setup);
 std::unique_ptr<Target> make_zero(TargetSetup& setup);
+
+// For targets of which the kernel's constructor has one errno, EINVAL, even where a
+// device cannot be opened.
+template <class T>
+std::unique_ptr<Target> make_or_einval(TargetSetup& setup) {
+    try {
+        return std::make_unique<T>(setup);
+    } catch (const Refused& refused) {
+        throw Refused(EINVAL, refused.reason(), refused.remedy()).at(refused.place());
+    }
+}
 
 }  // namespace dmfs

@@ -216,9 +216,13 @@ struct World final : DeviceSource {
                     Sector length = chance(50) ? most : 1 + upto(most - 1);
                     Place place = span.place(at);
                     text += std::to_string(start + at) + " " + std::to_string(length);
-                    text += place.kind == Place::Kind::nowhere
-                                ? " zero\n"
-                                : " linear " + device_name(place) + " " + std::to_string(place.sector) + "\n";
+                    // A dust that is not enabled is a linear.
+                    std::string area = place.kind == Place::Kind::nowhere
+                                           ? ""
+                                           : device_name(place) + " " + std::to_string(place.sector);
+                    text += place.kind == Place::Kind::nowhere ? " zero\n"
+                            : chance(80)                       ? " linear " + area + "\n"
+                                                               : " dust " + area + " 512\n";
                     at += length;
                 }
             }

@@ -1,0 +1,35 @@
+// For targets that cut everything at their chunks. Table cuts reads and writes there,
+// and hands on a discard or a zeroing uncut.
+
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/target.h"
+
+namespace dmfs {
+
+// Has `serve` done for every piece of `bio` between multiples of `chunk` sectors, in
+// order, some side by side. All are tried, unless the request is cancelled; the first
+// error is the answer.
+template <class T>
+Task<Status> in_pieces(T* target, Task<Status> (T::*serve)(Bio), Bio bio, Sector chunk) {
+    constexpr size_t kSideBySide = 32;  // a range may have millions
+    Status result;
+    bio.one_of_many = true;
+    while (bio.count > 0 && result.error() != EINTR) {
+        std::vector<Task<Status>> pieces;
+        while (bio.count > 0 && pieces.size() < kSideBySide) {
+            Bio piece = bio.part(0, std::min(bio.count, chunk - bio.sector % chunk));
+            bio = bio.part(piece.count, bio.count - piece.count);
+            pieces.push_back((target->*serve)(piece));
+        }
+        Task<Status> joined = all(std::move(pieces));
+        Status status = co_await joined;
+        result = result.and_then(status);
+    }
+    co_return result;
+}
+
+}  // namespace dmfs

@@ -94,7 +94,8 @@ TEST_CASE("a rule is printed in one form, which is read again") {
              {"m:misdirect:8,mask=x/8,after=go,times=5", "m:misdirect:8,after=go,mask=x/8,times=5"},
              {"l:latent,p=0.000000001", "l:latent,p=0.000000001"},
              {"h:hang,on=discard+flush,every=3", "h:hang,on=flush+discard,every=3"},
-             {"x:lost,p=0", "x:lost,p=0"}}) {
+             {"x:lost,p=0", "x:lost,p=0"},
+             {"x:lost,every=2,from=05", "x:lost,from=5,every=2"}}) {
         CHECK(print_rule(parsed(form.written)) == form.printed);
         CHECK(print_rule(parsed(form.printed)) == form.printed);
     }
@@ -115,6 +116,7 @@ TEST_CASE("a rule that is refused is pointed at within its word") {
     CHECK(points("x:error,p=.5", ".5", "no probability"));
     CHECK(points("x:error,nth=0", "0", "nth=1"));
     CHECK(points("x:error,nth=1,every=2", "every", "one of them"));
+    CHECK(points("x:error,from=3,nth=1", "from", "one of them"));
     CHECK(points("x:error,once,times=2", "times", "one of them"));
     CHECK(points("x:error,on=read,on=write", "on", "one of them"));
     CHECK(points("x:error,whenever", "whenever", "one of on=, sectors="));

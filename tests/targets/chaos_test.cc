@@ -315,6 +315,8 @@ TEST_CASE("a stale rule knows what other faults really wrote") {
 TEST_CASE("conditions: the nth request, every nth, so many times, once") {
     CHECK(Row("x:error,nth=3").failures() == "..x.....................................");
     CHECK(Row("x:error,every=5,times=3").failures() == "....x....x....x.........................");
+    CHECK(Row("x:error,from=38").failures() == ".....................................xxx");
+    CHECK(Row("x:error,from=6,every=5,times=1").failures() == ".........x..............................");
     CHECK(Row("x:error,once").failures() == "x.......................................");
     CHECK(Row("x:error,always").failures() == std::string(40, 'x'));
     CHECK(Row("x:error,p=0").failures() == std::string(40, '.'));

@@ -249,6 +249,8 @@ class RuleParser {
             on(piece, value);
         else if (key.text == "sectors")
             sectors(value);
+        else if (key.text == "from")
+            rule_.since = count(value, "from");
         else if (key.text == "nth")
             rule_.nth = count(value, "nth");
         else if (key.text == "every")
@@ -262,8 +264,9 @@ class RuleParser {
         else if (key.text == "mask")
             mask(value);
         else
-            throw refuse(piece, "no condition '" + std::string(piece.text) + "'",
-                         "one of on=, sectors=, nth=, every=, p=, after=, times=, mask=, once, always");
+            throw refuse(
+                piece, "no condition '" + std::string(piece.text) + "'",
+                "one of on=, sectors=, nth=, from=, every=, p=, after=, times=, mask=, once, always");
     }
 
     // Each condition once; `once` is times=1.
@@ -365,7 +368,7 @@ class RuleParser {
     // What does not go together.
     void settle() const {
         if (rule_.fault == Fault::latent)
-            for (std::string_view key : {"nth", "every", "times", "once"})
+            for (std::string_view key : {"nth", "from", "every", "times", "once"})
                 if (const Piece* piece = said(key))
                     throw refuse(*piece,
                                  "latent sectors are bad until they are written: requests are not counted",
@@ -374,8 +377,11 @@ class RuleParser {
             for (std::string_view key : {"sectors", "mask"})
                 if (const Piece* piece = said(key))
                     throw refuse(*piece, "a flush has no sectors", "no " + std::string(key) + "=");
-        if (rule_.nth != 0 && rule_.every != 0)
-            throw refuse(*said("every"), "'every' and 'nth' do not go together", "one of them");
+        if (rule_.nth == 0) return;
+        for (std::string_view key : {"every", "from"})
+            if (const Piece* piece = said(key))
+                throw refuse(*piece, "'" + std::string(key) + "' and 'nth' do not go together",
+                             "one of them");
     }
 
     std::string_view word_;
@@ -433,6 +439,7 @@ std::string print_rule(const Rule& rule) {
     if (rule.ops != form.default_ops) say("on", rule.ops == form.ops ? "any" : ops_text(rule.ops));
     if (!rule.everywhere)
         say("sectors", std::to_string(rule.from) + "+" + std::to_string(rule.end - rule.from));
+    if (rule.since != 0) say("from", std::to_string(rule.since));
     if (rule.nth != 0) say("nth", std::to_string(rule.nth));
     if (rule.every != 0) say("every", std::to_string(rule.every));
     if (rule.billionths != Rule::kBillion) say("p", print_fraction(rule.billionths, 9));

@@ -43,7 +43,8 @@ struct Rule {
     unsigned ops = 0;  // bit_of() each op that it looks at
     bool everywhere = true;
     Sector from = 0, end = 0;        // else: of the row
-    uint64_t nth = 0;                // only this request; 0: not said, as below
+    uint64_t since = 0;              // from this request on; 0: not said, as below
+    uint64_t nth = 0;                // only this request
     uint64_t every = 0;              // every so many requests
     uint64_t times = 0;              // fires so often at most
     uint64_t billionths = kBillion;  // the probability

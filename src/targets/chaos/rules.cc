@@ -34,6 +34,7 @@ bool LiveRule::triggered(uint64_t number, const Bio& bio) const {
         default:
             break;
     }
+    if (number < rule.since) return false;
     if (rule.nth != 0 && number != rule.nth) return false;
     if (rule.every != 0 && number % rule.every != 0) return false;
     return draw.below(Rule::kBillion, number, 0) < rule.billionths;

@@ -11,7 +11,7 @@ namespace dmfs::chaos {
 
 class Journal {
   public:
-    static constexpr size_t kMostLines = 256;
+    static constexpr size_t kMostLines = 1024;
 
     // One line; the time is put before it.
     void add(const std::string& line);

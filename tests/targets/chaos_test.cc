@@ -358,6 +358,17 @@ TEST_CASE("the same seed gives the same run, another seed another") {
     CHECK(row.failures() == Row("x:error,p=0.3", "8").failures());
 }
 
+TEST_CASE("the log has the first firings and the last, and says how many it left out") {
+    Row row("x:error,on=read");
+    for (int i = 0; i < 500; i++) CHECK(row.ask(Op::read, 0) == Status(EIO));
+    std::string log = row.log();
+    CHECK(std::count(log.begin(), log.end(), '\n') == 128 + 1 + 256);
+    CHECK(log.find("n=128 EIO\n116 more\nx error read 0+1 seed=7 n=245 EIO\n") != std::string::npos);
+    CHECK(log.ends_with("n=500 EIO\n"));
+    row.tell("reset");
+    CHECK(row.tell("log") == "");
+}
+
 TEST_CASE("the first rule that decides does; those behind it have only looked") {
     Row row("a:error:ENODATA,every=2 b:error:EBADE");
     CHECK(row.ask(Op::read, 0) == Status(EBADE));

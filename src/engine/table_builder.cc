@@ -181,6 +181,16 @@ Refused TargetSetup::refuse(size_t index, std::string reason, std::string remedy
     return builder_.refuse(words_[index], error, std::move(reason), std::move(remedy));
 }
 
+Refused TargetSetup::refuse_part(size_t index, size_t from, size_t length, std::string reason,
+                                 std::string remedy) const {
+    Word part = words_[index];
+    if (part.length == part.text.size()) {  // else it is quoted, and its bytes stand elsewhere
+        part.column += from;
+        part.length = length;
+    }
+    return builder_.refuse(part, EINVAL, std::move(reason), std::move(remedy));
+}
+
 void TargetSetup::need_words(size_t count, std::string_view usage) const {
     if (words() == count) return;
     throw refuse(count,

@@ -153,6 +153,9 @@ class TargetSetup {
 
     // A refusal that points at a word.
     Refused refuse(size_t index, std::string reason, std::string remedy = {}, int error = EINVAL) const;
+    // One that points at the bytes [from, from + length) of a word.
+    Refused refuse_part(size_t index, size_t from, size_t length, std::string reason,
+                        std::string remedy = {}) const;
 
   private:
     friend class TableBuilder;

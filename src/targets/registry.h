@@ -1,4 +1,4 @@
-// The targets there are. A new one is a source here and a line in registry.cc.
+// The targets there are. A new one is a source here, or a folder, and a line in registry.cc.
 
 #pragma once
 
@@ -9,6 +9,7 @@ namespace dmfs {
 const TargetRegistry& target_registry();
 
 // Each is defined by its own source.
+std::unique_ptr<Target> make_chaos(TargetSetup& setup);
 std::unique_ptr<Target> make_delay(TargetSetup& setup);
 std::unique_ptr<Target> make_dust(TargetSetup& setup);
 std::unique_ptr<Target> make_ebs(TargetSetup& setup);

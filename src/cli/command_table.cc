@@ -13,6 +13,9 @@ const std::vector<Command>& command_table() {
         {"save", "[FILE]", 0, 1, save},
         {"attach", "VOLUME [--read-only] [--partscan] [--sector-size BYTES]", 1, 1, attach},
         {"detach", "VOLUME|/dev/loopN", 1, 1, detach},
+        {"graph", "[--dot] [--svg FILE] [--html FILE] [-o FILE] [VOLUME...]", 0, -1, graph},
+        {"top", "[-d SECONDS] [-n COUNT] [-b] [-O KEY] [VOLUME...]", 0, -1, top},
+        {"doctor", "[FILE...]", 0, -1, doctor},
 
         {"help", "[-c|-C|--columns]", 0, -1, help},
         {"create", "NAME [-u UUID] [-m MINOR] [-r] [-U UID] [-G GID] [-M MODE] [-n|--table TABLE|FILE]", 0, 2,

@@ -47,6 +47,11 @@ int version(Invocation& invocation);
 int targets(Invocation& invocation);
 int target_version(Invocation& invocation);
 
+// graph.cc, top.cc, doctor.cc
+int graph(Invocation& invocation);
+int top(Invocation& invocation);
+int doctor(Invocation& invocation);
+
 // mount.cc, attach.cc, save.cc
 int mount(Invocation& invocation);
 int umount(Invocation& invocation);

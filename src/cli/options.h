@@ -42,6 +42,12 @@ struct Options {
     std::string config;
     std::optional<uint32_t> sector_size;
 
+    // graph, top, doctor
+    bool dot = false, batch = false;
+    std::optional<std::string> svg, html;
+    std::optional<double> delay;  // seconds
+    std::string root;             // where doctor takes the host's files from: for tests
+
     bool help = false, version = false;
 };
 

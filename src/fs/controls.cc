@@ -1,6 +1,7 @@
 #include "fs/controls.h"
 
 #include "base/log.h"
+#include "dm/graph.h"
 
 namespace dmfs::fs {
 
@@ -37,6 +38,8 @@ std::string Controls::text(Node node, Volume* volume) {
                 return log_text();
             case Kind::options:
                 return options_text_;
+            case Kind::graph:
+                return graph_text(dm_.volumes());
             case Kind::error:
                 break;
             default:

@@ -1,0 +1,2 @@
+#include "cli/commands.h"
+namespace dmfs::cli { int doctor(Invocation&) { return 0; } }

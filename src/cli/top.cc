@@ -1,0 +1,2 @@
+#include "cli/commands.h"
+namespace dmfs::cli { int top(Invocation&) { return 0; } }

@@ -41,6 +41,12 @@ class TreeText {
         return lead + (last ? "   " : utf_ ? "│  " : "|  ");
     }
 
+    std::string state_of(const GraphDevice& device) const {
+        if (device.volume == kNothing) return {};
+        const std::string& state = graph_.volumes[static_cast<size_t>(device.volume)].state;
+        return state == "active" ? "" : ", " + printable(state);
+    }
+
     // The first of `all`, and how many are left out; one that would stand alone is not.
     size_t shown_of(size_t all) const { return all <= bounds_.rows + 1 ? all : bounds_.rows; }
 
@@ -66,8 +72,8 @@ class TreeText {
             const GraphDevice& device = graph_.devices[static_cast<size_t>(area.device)];
             std::string text = printable(device.name) + " " + range_text(area.start, area.length) + "  ";
             bool again = device.volume != kNothing && drawn_.contains(static_cast<size_t>(device.volume));
-            std::string below =
-                put(lead, i + 1 == row.areas.size(), text + (again ? "(as above)" : facts_of(device)));
+            std::string below = put(lead, i + 1 == row.areas.size(),
+                                    text + (again ? "(as above)" : facts_of(device) + state_of(device)));
             if (device.volume != kNothing && !again && depth < bounds_.deepest)
                 rows_of(static_cast<size_t>(device.volume), below, depth + 1);
         }

@@ -167,6 +167,36 @@ test_top_counts_what_waits() {
 	wait $!
 }
 
+# dm's statistics, where the mount has them: a region while top runs, none behind it.
+test_top_latency() {
+	need python3
+	image 1M a.img
+	mount_dmfs "$T/mnt"
+	new_volume v "0 2048 linear $T/a.img 0"
+	dmfs message v 0 @stats_list >/dev/null 2>&1 || skip "this dmfs has no @stats messages"
+	regions() { dmfs message v 0 @stats_list dmfs-top; }
+	region_is_there() { [[ -n $(regions) ]]; }
+	while sleep 0.02; do dd if=mnt/v of=/dev/null bs=4096 count=50 status=none; done &
+	local load=$! top
+	timeout 20 dmfs top --json -d 0.3 -n 2 | tail -n 1 |
+		python3 -c 'import json, sys; v = json.load(sys.stdin)["volumes"][0]; assert 0 < v["latency"] < 1 and 0 < v["utilisation"] <= 1, v'
+	same "$(regions)" ''
+	# One that was killed leaves its region; the next takes it away, and not that of one that runs.
+	"$DMFS" top -b -d 0.1 >/dev/null &
+	top=$!
+	until_true 5 region_is_there
+	kill -KILL $top; wait $top 2>/dev/null || true
+	same "$(regions | wc -l)" 1
+	"$DMFS" top -b -d 0.1 >/dev/null &
+	top=$!
+	sleep 0.5
+	timeout 10 dmfs top -b -n 1 -d 0.1 >/dev/null
+	same "$(regions | wc -l)" 1
+	kill -TERM $top; wait $top 2>/dev/null || true
+	same "$(regions)" ''
+	kill $load; wait $load 2>/dev/null || true
+}
+
 # What a terminal sees: it is given back as it was, whatever ends it.
 test_top_on_a_terminal() {
 	need python3

@@ -15,7 +15,7 @@ namespace dmfs::cli {
 
 constexpr double kThinnest = 2;  // pixels: what is thinner is merged ...
 constexpr double kMerged = 8;    // ... into cells at least so wide
-constexpr size_t kMostShares = 6;
+constexpr size_t kMostShares = 16;
 constexpr int kOthers = -2;  // in the place of a device: all beyond kMostShares
 
 struct Share {

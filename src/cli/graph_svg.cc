@@ -153,7 +153,7 @@ class Picture {
         double top = y;
         for (const Share& share : one.span.shares) {
             filled(x + one.x, top, one.width, height * share.part, share.device,
-                   one.width >= 5 && one.merged == 1);
+                   one.width >= 5 && one.merged == 1 && one.span.shares.size() <= 4);
             top += height * share.part;
         }
         if (device != kNothing)  // text on hatching cannot be read
@@ -233,7 +233,7 @@ class Picture {
         for (const Cell& piece : cells_of(spans_of(graph_, one), one.sectors, kBar)) {
             bool plain = piece.span.shares.size() == 1;
             cell(piece, kMargin, y_, 34, plain ? short_name(piece.span.shares[0].device) : "");
-            if (piece.merged > 1) merged += piece.merged;
+            if (piece.merged > 1) merged += piece.span.pieces;
         }
         y_ += 34;
         axis(one.sectors, y_);

@@ -132,17 +132,16 @@ Json row_of(const Table::Row& row, Devices& devices, const GraphBounds& bounds, 
 
 std::string graph_text(const Namespace& volumes, const GraphBounds& bounds) {
     std::vector<std::pair<std::shared_ptr<Volume>, std::shared_ptr<Table>>> all;
-    size_t rows = 1;
-    for (const std::shared_ptr<Volume>& volume : volumes.volumes()) {
-        all.emplace_back(volume, volume->live());
-        if (all.back().second) rows += all.back().second->rows().size();
-    }
-    size_t most_pieces = std::clamp(bounds.pieces / rows, bounds.fewest_pieces_of_row, bounds.pieces_of_row);
+    for (const std::shared_ptr<Volume>& volume : volumes.volumes()) all.emplace_back(volume, volume->live());
 
     Devices devices;
     Json list = Json::array();
     for (const auto& [volume, table] : all) {
         Json rows_json = Json::array();
+        // Volumes share what there may be, so that a long table does not spoil the others.
+        size_t rows = table ? table->rows().size() : 1;
+        size_t most_pieces =
+            std::clamp(bounds.pieces / all.size() / rows, bounds.fewest_pieces_of_row, bounds.pieces_of_row);
         if (table)
             for (const Table::Row& row : table->rows())
                 rows_json.push_back(row_of(row, devices, bounds, most_pieces));

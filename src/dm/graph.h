@@ -23,7 +23,7 @@ namespace dmfs {
 struct GraphBounds {
     size_t pieces_of_row = 256;
     size_t fewest_pieces_of_row = 4;  // however many rows there are
-    size_t pieces = size_t{1} << 16;  // of all rows together, as long as they are more than that
+    size_t pieces = size_t{1} << 16;  // of all rows together, unless there are very many
     size_t steps_a_piece = 64;        // that a target may explain until they make up a piece
 };
 

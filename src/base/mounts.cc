@@ -30,10 +30,10 @@ std::string decode_octal(std::string_view text) {
 
 }  // namespace
 
-std::vector<MountEntry> mount_entries() {
+std::vector<MountEntry> mount_entries(const std::string& file) {
     // ID PARENT MAJ:MIN ROOT WHERE OPTIONS [TAG...] - TYPE SOURCE OPTIONS
     std::vector<MountEntry> entries;
-    std::ifstream table("/proc/self/mountinfo");
+    std::ifstream table(file);
     for (std::string line; std::getline(table, line);) {
         std::istringstream words(line);
         std::string id, parent, device, root, where, word, type;

@@ -17,6 +17,6 @@ struct MountEntry {
 
 // In the order in which they were mounted: a later entry hides an earlier one at
 // the same place.
-std::vector<MountEntry> mount_entries();
+std::vector<MountEntry> mount_entries(const std::string& file = "/proc/self/mountinfo");
 
 }  // namespace dmfs

@@ -21,6 +21,9 @@ const std::vector<Command>& command_table() {
         {"explain", "VOLUME SECTOR[+COUNT] [--write|OPERATION] [--dot]", 0, 3, explain},
         {"explain", "--reverse FILE OFFSET[+LENGTH]", 0, 3, explain},
         {"trace", "[--count N] [VOLUME...]", 0, -1, trace},
+        {"graph", "[--dot] [--svg FILE] [--html FILE] [-o FILE] [VOLUME...]", 0, -1, graph},
+        {"top", "[-d SECONDS] [-n COUNT] [-b] [-O KEY] [VOLUME...]", 0, -1, top},
+        {"doctor", "[FILE...]", 0, -1, doctor},
 
         {"help", "[-c|-C|--columns]", 0, -1, help},
         {"create", "NAME [-u UUID] [-m MINOR] [-r] [-U UID] [-G GID] [-M MODE] [-n|--table TABLE|FILE]", 0, 2,

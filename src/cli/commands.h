@@ -51,6 +51,11 @@ int target_version(Invocation& invocation);
 int explain(Invocation& invocation);
 int trace(Invocation& invocation);
 
+// graph.cc, top.cc, doctor.cc
+int graph(Invocation& invocation);
+int top(Invocation& invocation);
+int doctor(Invocation& invocation);
+
 // mount.cc, attach.cc, save.cc
 int mount(Invocation& invocation);
 int umount(Invocation& invocation);

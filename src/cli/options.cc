@@ -56,11 +56,16 @@ enum : int {
     kToMark,
     kFindMark,
     kAfter,
+    kSvg,
+    kHtml,
+    kRoot,
     kIgnored,
     kIgnoredWithValue,
 };
 
-constexpr char kShort[] = "cCfG:hj:m:M:no:O:rS:u:U:vy";
+constexpr char kShort[] = "bcCd:fG:hj:m:M:no:O:rS:u:U:vy";
+// In `top`, -n has a number, as in top(1).
+constexpr char kShortOfTop[] = "bcCd:fG:hj:m:M:n:o:O:rS:u:U:vy";
 
 const option kLong[] = {
     {"mount", required_argument, nullptr, kMount},
@@ -108,6 +113,11 @@ const option kLong[] = {
     {"sector-size", required_argument, nullptr, kSectorSize},
     {"config", required_argument, nullptr, kConfig},
     {"foreground", no_argument, nullptr, kForeground},
+    {"batch", no_argument, nullptr, 'b'},
+    {"delay", required_argument, nullptr, 'd'},
+    {"svg", required_argument, nullptr, kSvg},
+    {"html", required_argument, nullptr, kHtml},
+    {"root", required_argument, nullptr, kRoot},
     {"version", no_argument, nullptr, kVersion},
     {"write", no_argument, nullptr, kWrite},
     {"reverse", no_argument, nullptr, kReverse},
@@ -142,6 +152,29 @@ uint64_t number(const char* option, const char* text, uint64_t below) {
 
 uint32_t number32(const char* option, const char* text) {
     return static_cast<uint32_t>(number(option, text, uint64_t{1} << 32));
+}
+
+// "2", "0.5"
+double seconds(const char* text) {
+    std::string_view rest = text;
+    double value = 0, unit = 1;
+    bool fraction = false, digits = false;
+    for (char c : rest) {
+        if (c == '.' && !fraction) {
+            fraction = true;
+        } else if (c >= '0' && c <= '9') {
+            digits = true;
+            if (fraction) unit /= 10;
+            value = fraction ? value + (c - '0') * unit : value * 10 + (c - '0');
+        } else {
+            digits = false;
+            break;
+        }
+    }
+    if (!digits || value < 0.01 || value > 86400)
+        throw Refused(EINVAL, std::string("delay '") + text + "' is no such time",
+                      "seconds, from 0.01 to 86400");
+    return value;
 }
 
 uint32_t octal_mode(const char* text) {
@@ -192,7 +225,28 @@ bool take(int letter, Options& options) {
             options.mode = octal_mode(optarg);
             return true;
         case 'n':
-            options.no_table = true;
+            if (optarg != nullptr)
+                options.count = number("count", optarg, UINT64_MAX);
+            else
+                options.no_table = true;
+            return true;
+        case 'b':
+            options.batch = true;
+            return true;
+        case 'd':
+            options.delay = seconds(optarg);
+            return true;
+        case kDot:
+            options.dot = true;
+            return true;
+        case kSvg:
+            options.svg = optarg;
+            return true;
+        case kHtml:
+            options.html = optarg;
+            return true;
+        case kRoot:
+            options.root = optarg;
             return true;
         case 'o':
             // mount -o a -o b; and dmsetup's last -o counts, but joining does no harm there
@@ -308,9 +362,6 @@ bool take(int letter, Options& options) {
         case kReverse:
             options.reverse = true;
             return true;
-        case kDot:
-            options.dot = true;
-            return true;
         case kVersion:
             options.version = true;
             return true;
@@ -346,15 +397,28 @@ bool take(int letter, Options& options) {
     }
 }
 
+// What the command will be, before it is known how to read its options.
+std::string command_of(int argc, char** argv) {
+    std::vector<char*> copy(argv, argv + argc);  // getopt_long puts them in order
+    copy.push_back(nullptr);
+    optind = 0;
+    opterr = 0;
+    while (getopt_long(argc, copy.data(), kShort, kLong, nullptr) != -1) {
+    }
+    opterr = 1;
+    return optind < argc ? copy[static_cast<size_t>(optind)] : "";
+}
+
 }  // namespace
 
 CommandLine parse_command_line(int argc, char** argv) {
     CommandLine line;
     if (const char* mode = getenv("DM_DEFAULT_NAME_MANGLING_MODE"))
         line.options.mangling = parse_mangling(mode);
+    const char* letters = command_of(argc, argv) == "top" ? kShortOfTop : kShort;
     optind = 0;
     int letter;
-    while ((letter = getopt_long(argc, argv, kShort, kLong, nullptr)) != -1)
+    while ((letter = getopt_long(argc, argv, letters, kLong, nullptr)) != -1)
         if (!take(letter, line.options)) throw Refused(EINVAL, "");
     if (optind < argc) line.command = argv[optind++];
     line.arguments.assign(argv + optind, argv + argc);

@@ -50,6 +50,12 @@ struct Options {
     std::optional<std::string> onto, to_mark, find_mark, after;
     std::optional<uint64_t> from, to;
 
+    // graph, top, doctor
+    bool batch = false;
+    std::optional<std::string> svg, html;
+    std::optional<double> delay;  // seconds
+    std::string root;             // where doctor takes the host's files from: for tests
+
     bool help = false, version = false;
 };
 

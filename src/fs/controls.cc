@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "dm/explain.h"
+#include "dm/graph.h"
 
 namespace dmfs::fs {
 
@@ -40,6 +41,8 @@ std::string Controls::text(Node node, Volume* volume) {
                 return log_text();
             case Kind::options:
                 return options_text_;
+            case Kind::graph:
+                return graph_text(dm_.volumes());
             case Kind::error:
             case Kind::reverse:
                 break;

@@ -1,0 +1,104 @@
+// graph: the whole stack, as a tree, for Graphviz, as a picture, or as JSON.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "cli/commands.h"
+#include "cli/graph_draw.h"
+
+namespace dmfs::cli {
+
+namespace {
+
+enum class Form { tree, dot, svg, html, json };
+
+Form form_of(const std::string& file) {
+    std::string ending = std::filesystem::path(file).extension();
+    if (ending == ".svg") return Form::svg;
+    if (ending == ".html" || ending == ".htm") return Form::html;
+    if (ending == ".dot" || ending == ".gv") return Form::dot;
+    if (ending == ".json") return Form::json;
+    if (ending == ".txt") return Form::tree;
+    throw Refused(EINVAL, "the ending of '" + file + "' names no form", ".svg, .html, .dot, .json or .txt");
+}
+
+void write_file(const std::string& file, const std::string& text) {
+    if (file == "-") {
+        fmt::print("{}", text);
+        return;
+    }
+    int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) throw Refused(errno, "cannot write " + file);
+    int error = 0;
+    for (size_t at = 0; at < text.size() && error == 0;) {
+        ssize_t put = write(fd, text.data() + at, text.size() - at);
+        if (put >= 0)
+            at += static_cast<size_t>(put);
+        else if (errno != EINTR)
+            error = errno;
+    }
+    if (close(fd) != 0 && error == 0) error = errno;
+    if (error != 0) throw Refused(error, "cannot write " + file);
+}
+
+Lines lines_of_locale() {
+    setlocale(LC_CTYPE, "");
+    return std::string_view(nl_langinfo(CODESET)) == "UTF-8" ? Lines::utf : Lines::ascii;
+}
+
+std::string drawn(Form form, const Json& document, const Invocation& invocation, const std::string& title) {
+    if (form == Form::json) return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+    Graph graph = parse_graph(document);
+    if (form == Form::dot) return graph_dot(graph, title);
+    if (form == Form::svg) return graph_svg(graph, title);
+    if (form == Form::html) return graph_html(graph, title);
+    TreeBounds bounds;
+    if (invocation.options.verbose > 0) bounds.rows = SIZE_MAX - 1;
+    if (graph.volumes.empty()) return "No devices found\n";
+    return graph_tree(graph, lines_of_locale(), bounds);
+}
+
+// The document of the mount; of the volumes that are named, and what they stand on.
+Json document_of(Invocation& invocation) {
+    const ControlClient& control = invocation.control();
+    const Options& options = invocation.options;
+    bool some = !invocation.arguments.empty() || options.uuid || options.minor || options.select;
+    std::vector<uint32_t> minors;
+    if (some)
+        for (const std::string& name : take_volumes(invocation, true))
+            minors.push_back(control.info(name).minor);
+    Json document = Json::parse(control.read("graph"), nullptr, false);
+    if (document.is_discarded()) throw Refused(EPROTO, "the mount's graph is no JSON");
+    static_cast<void>(parse_graph(document));  // refuses what has another shape
+    return some ? only_below(document, minors) : document;
+}
+
+}  // namespace
+
+int graph(Invocation& invocation) {
+    const Options& options = invocation.options;
+    Json document = document_of(invocation);
+    std::string title = invocation.control().mountpoint();
+    bool written = false;
+    auto write = [&](const std::optional<std::string>& file, Form form) {
+        if (!file) return;
+        write_file(*file, drawn(form, document, invocation, title));
+        written = true;
+    };
+    write(options.svg, Form::svg);
+    write(options.html, Form::html);
+    if (options.fields) write(options.fields, form_of(*options.fields));
+    if (options.dot || options.json || !written)
+        fmt::print("{}", drawn(options.json  ? Form::json
+                               : options.dot ? Form::dot
+                                             : Form::tree,
+                               document, invocation, title));
+    return 0;
+}
+
+}  // namespace dmfs::cli

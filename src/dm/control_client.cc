@@ -181,6 +181,9 @@ void ControlClient::create(std::string_view name) const {
     if (::mkdir(path.c_str(), 0700) == 0) return;
     // The kernel's answer for a name that is taken.
     int error = errno == EEXIST ? EBUSY : errno;
+    struct stat found;
+    if (error == EBUSY && ::stat(path.c_str(), &found) == 0 && !S_ISDIR(found.st_mode))
+        throw Refused(error, "'" + std::string(name) + "' is a file of .control", "another name");
     if (error == EBUSY) throw Refused(error, "the name '" + std::string(name) + "' is taken");
     refuse(error, "make", path, control_path({}, "error"));
 }

@@ -47,7 +47,7 @@ DeviceMapper::DeviceMapper(Executor& executor, std::string mountpoint, DeviceWor
 
 std::shared_ptr<Volume> DeviceMapper::create(const std::string& name, const std::string& uuid,
                                              std::optional<uint32_t> minor) {
-    check_name(name);
+    check_new_name(name);
     check_uuid(uuid);
     return volumes_.create(name, uuid, minor);
 }
@@ -70,9 +70,15 @@ Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred
     co_return outcome;
 }
 
+void DeviceMapper::check_new_name(const std::string& name) const {
+    check_name(name);
+    if (reserved_.contains(name))
+        throw Refused(EBUSY, "'" + name + "' is a file of .control", "another name");
+}
+
 Outcome DeviceMapper::rename(Volume& volume, const std::string& name) {
     try {
-        check_name(name);
+        check_new_name(name);
     } catch (const Refused& refused) {
         return refused;
     }

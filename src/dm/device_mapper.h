@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,9 @@ class DeviceMapper {
     DeviceMapper(Executor& executor, std::string mountpoint, DeviceWords::Options options);
 
     Namespace& volumes() { return volumes_; }
+
+    // Names that no volume may have, because the front end shows something else there.
+    void reserve(std::set<std::string> names) { reserved_ = std::move(names); }
 
     // `folder`: where relative paths of a table begin. Throws Refused.
     std::shared_ptr<Volume> create(const std::string& name, const std::string& uuid = {},
@@ -51,6 +55,10 @@ class DeviceMapper {
                             std::string* answer);
     TableSource source_for(Volume& volume, const std::string& folder);
 
+    // Throws Refused.
+    void check_new_name(const std::string& name) const;
+
+    std::set<std::string> reserved_;
     Namespace volumes_;
     DeviceWords devices_;
 };

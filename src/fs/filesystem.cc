@@ -31,6 +31,10 @@ FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string sta
       clock_([this] { waiting_.end_late(); }, std::chrono::seconds(options.park_seconds > 0 ? 1 : 0)) {
     clock_gettime(CLOCK_REALTIME, &started_);
     dm_.volumes().observe(this);
+    std::set<std::string> reserved;  // their folders would be hidden behind these
+    for (const ControlNode& node : control_nodes())
+        if (!node.of_volume) reserved.emplace(node.name);
+    dm_.reserve(std::move(reserved));
 }
 
 FileSystem::~FileSystem() {

@@ -191,3 +191,17 @@ test_create_many() {
 	dmfs create --concise <kept
 	same "$(dmfs table --concise)" "$(<kept)"
 }
+
+# A volume with the name of a control file would have no controls.
+test_names_of_control_files() {
+	mount_dmfs "$T/mnt"
+	new_volume v '0 8 zero'
+	local name
+	for name in log graph create; do
+		refused "'$name' is a file of .control" dmfs create $name --table '0 8 zero'
+		refused 'busy' tee mnt/.control/create <<<"$name,,,,0 8 zero"
+		matches "$(<mnt/.control/error)" 'is a file of .control'
+		refused 'busy|exists|Not a directory' dmfs rename v $name
+	done
+	same "$(dmfs ls | cut -f 1)" v
+}

@@ -151,3 +151,14 @@ test_a_mask_spares_the_other_leg() {
 	done
 	((bad_a > 10 && bad_b > 3)) || fail "hardly anything fired: $bad_a $bad_b"
 }
+
+# A request that hangs does not keep the mount from ending, whichever way it is asked to.
+test_a_hang_does_not_hold_up_the_end() {
+	start stuck:hang
+	read_at 0 >/dev/null 2>&1 &
+	local reader=$!
+	until_true 5 held 1
+	kill -TERM "$SERVER"
+	ended "$SERVER" 0
+	wait $reader || true
+}

@@ -246,10 +246,10 @@ class Workshop:
             raise Missing(f"can't compile {source.name}: {why}") from None
         return binary
 
-    def dmfs_mount(self, name):
+    def dmfs_mount(self, name, more=()):
         if not os.access(self.dmfs, os.X_OK):
             raise Missing(f"{self.dmfs} is not there (build it, or give --dmfs PATH)")
-        return Dmfs(self, name, ["backing=direct"] if self.direct else [])
+        return Dmfs(self, name, [*["backing=direct"] * self.direct, *more])
 
     def _dmfs(self, name):
         mount = self.dmfs_mount(name)

@@ -169,7 +169,15 @@ Status FileDevice::failed(const Bio& bio, int error) const {
     return Status(error);
 }
 
+bool FileDevice::beyond(const Bio& bio) {
+    if (bio.end() <= size_seen_.load(std::memory_order_relaxed)) return false;
+    Sector now = size();
+    size_seen_.store(now, std::memory_order_relaxed);
+    return bio.end() > now;
+}
+
 Task<Status> FileDevice::io(Bio bio) {
+    if (bio.op != Op::flush && beyond(bio)) return Task<Status>::ready(failed(bio, EIO));
     switch (bio.op) {
         case Op::read:
         case Op::write:

@@ -67,6 +67,8 @@ class FileDevice final : public Device {
     Task<Status> write_zeroes(Bio bio);
     Status operated(int64_t result, const Bio& bio) const;
     Status failed(const Bio& bio, int error) const;
+    // Whether it reaches beyond the end: a file would grow.
+    bool beyond(const Bio& bio);
 
     Executor& executor_;
     const int fd_;
@@ -75,6 +77,7 @@ class FileDevice final : public Device {
     std::optional<DeviceNumber> number_;
     uint64_t filesystem_ = 0;
     Limits limits_;
+    std::atomic<Sector> size_seen_{0};  // when a request last asked; a file may grow
     // Learned once: which calls this file system refuses.
     std::atomic<bool> nowait_[2] = {true, true};  // reads, writes
     std::atomic<bool> can_zero_range_{true};

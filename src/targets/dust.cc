@@ -117,7 +117,7 @@ class Dust final : public OneDevice {
     Task<Status> serve(Bio bio, uint64_t block) {
         bool fails = bio.op == Op::read ? failures_left(block).has_value() : !write(block);
         if (fails) return Task<Status>::ready(Status(EIO));
-        return device().io(bio.op == Op::flush ? bio : below(bio));
+        return device().io(below(bio));
     }
 
     // Whether a write of the block may be done; it is good then.

@@ -94,7 +94,7 @@ class Flakey final : public OneDevice {
           settings_(settings) {}
 
     Task<Status> io(Bio bio) override {
-        if (bio.op != Op::flush) bio = below(bio);
+        bio = below(bio);
         if (!down()) return device().io(bio);
         return bio.op == Op::read ? read_while_down(bio) : change_while_down(bio);
     }

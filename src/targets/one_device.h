@@ -40,8 +40,9 @@ class OneDevice : public Target {
     OneDevice(Device& device, Sector length, Sector start = 0)
         : start_(start), length_(length), device_(&device) {}
 
+    // The request as the device gets it; a flush has no place.
     Bio below(Bio bio) const {
-        bio.sector += start_;
+        if (bio.op != Op::flush) bio.sector += start_;
         return bio;
     }
     // "DEVICE START", as a table has it.

@@ -215,6 +215,23 @@ TEST_CASE("a file that was cut below its table gives an error, not zeros") {
     }
 }
 
+TEST_CASE("a request beyond the end fails and does not make the file longer, until it is longer") {
+    Folder folder;
+    for (Way& way : ways()) {
+        std::string path = folder.file("a", bytes_of(16));
+        auto device = FileDevice::open(*way.executor, path, {});
+        Memory memory(bytes_of(8));
+        memset(memory.data(), 'x', memory.bytes());
+        for (Op op : {Op::read, Op::write, Op::discard, Op::write_zeroes})
+            CHECK(run(*way.executor, device->io(bio_of(op, 12, 8, &memory))) == Status(EIO));
+        CHECK(std::filesystem::file_size(path) == bytes_of(16));
+        CHECK(run(*way.executor, device->io(bio_of(Op::write, 8, 8, &memory))) == kOk);
+        std::filesystem::resize_file(path, bytes_of(32));
+        CHECK(run(*way.executor, device->io(bio_of(Op::write, 12, 8, &memory))) == kOk);
+        CHECK(run(*way.executor, device->io(flush_bio())) == kOk);
+    }
+}
+
 TEST_CASE("a write through a read-only file fails") {
     for (Way& way : ways()) {
         INFO(way.name);

@@ -76,7 +76,7 @@ class Chaos final : public OneDevice {
 
     Task<Status> io(Bio bio) override {
         Verdict verdict = judge(bio);
-        if (verdict.nothing()) return device().io(at_device(bio));
+        if (verdict.nothing()) return device().io(below(bio));
         report(verdict, bio);
         return act(bio, std::move(verdict));
     }
@@ -104,7 +104,6 @@ class Chaos final : public OneDevice {
 
   private:
     // A flush has no place.
-    Bio at_device(Bio bio) const { return bio.op == Op::flush ? bio : below(bio); }
     RuleGround ground() const { return {length(), block_}; }
 
     // What the rules have to say to a request. In most cases it is a few comparisons.
@@ -198,7 +197,7 @@ class Chaos final : public OneDevice {
 
     // Does a request below. Rules that remember hear what it changes.
     Task<Status> send(Bio bio, const RuleList& keepers) {
-        if (keepers.empty()) return device().io(at_device(bio));
+        if (keepers.empty()) return device().io(below(bio));
         return send_and_remember(bio, keepers);
     }
     Task<Status> send_and_remember(Bio bio, RuleList keepers) {
@@ -212,11 +211,11 @@ class Chaos final : public OneDevice {
             read.fua = false;
             read.memory = &old;
             read.offset = 0;
-            Task<Status> reading = device().io(at_device(read));
+            Task<Status> reading = device().io(below(read));
             Status status = co_await reading;
             wanted = status.good();
         }
-        Task<Status> doing = device().io(at_device(bio));
+        Task<Status> doing = device().io(below(bio));
         Status status = co_await doing;
         if (!status) co_return status;
         for (const auto& live : keepers) {
@@ -256,7 +255,7 @@ class Chaos final : public OneDevice {
     }
 
     Task<Status> read_stale(Bio bio, Firing firing) {
-        Task<Status> reading = device().io(at_device(bio));
+        Task<Status> reading = device().io(below(bio));
         Status status = co_await reading;
         if (!status) co_return status;
         Mask::Range range = firing.live->own(bio);
@@ -278,7 +277,7 @@ class Chaos final : public OneDevice {
         for (uint64_t bit : bits(firing, bio)) data[bit / 8] ^= std::byte{1} << bit % 8;
     }
     Task<Status> read_flipped(Bio bio, Firing firing) {
-        Task<Status> reading = device().io(at_device(bio));
+        Task<Status> reading = device().io(below(bio));
         Status status = co_await reading;
         if (status) flip(firing, bio, bio.data());
         co_return status;

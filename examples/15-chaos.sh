@@ -50,7 +50,7 @@ run 'dmfs message disk 0 remove stuck'
 run "wait $reader && cmp got <(head -c 4096 disk.img) && echo got it"
 so 'The reader has its data.' [ "$out" = 'got it' ]
 
-say 'By chance, but not at random: the seed and the number of a request decide. Of 20 reads, about a fifth shall fail:'
+say 'By chance, but not at random: the seed and the number of a request decide. Each of 20 reads fails with a chance of one in five:'
 run 'dmfs message disk 0 add flaky:error,on=read,p=0.2'
 run <<'END'
 play() {

@@ -20,6 +20,19 @@ run 'dmfs graph'
 so 'The partition uses a part of the disk,' has 'disk [2048, 6048)'
 so 'and below it are the files.' has "$PWD/b.img [0, 2048)"
 
+say 'Where does one sector go? Before anybody asks for it, explain follows it down; and from a bad byte of a file it finds the way back up.'
+run 'dmfs explain part 2040+16'
+so 'The first half lies in the striped files, the other in c.img.' has "$PWD/c.img 0+8"
+run 'dmfs explain --reverse c.img 0'
+so 'A bad sector there would be met in both volumes.' has 'part: sector 2048, through disk'
+
+say 'And while it goes: who asked for what, how long it took, and the way it went.'
+run <<'END'
+(sleep 0.5; dd if=dm/part of=/dev/null bs=4096 count=2 iflag=direct status=none) &
+timeout 5 dmfs trace part --count 2
+END
+so 'Two requests of dd.' grep -q 'dd\[.*read .* 8+8 .* ok .*disk:2056+8>fast:2056+8' <<<"$out"
+
 say 'The same for Graphviz, which makes a picture of it with: dmfs graph --dot | dot -Tpng'
 run 'dmfs graph --dot fast'
 so 'An arrow for each leg.' has '-> d1'

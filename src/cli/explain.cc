@@ -102,7 +102,8 @@ void print_dot_steps(const Json& steps, const std::string& parent, unsigned& nod
         fmt::print("  {} [label={}, shape={}];\n", node, dot_quoted(device + where),
                    text_at(step, "kind") == "volume" ? "box" : "note");
         fmt::print("  {} -> {} [label={}];\n", parent, node,
-                   dot_quoted(text_at(step, "target") + " " + text_at(step, "note")));
+                   dot_quoted(text_at(step, "target") +
+                              (text_at(step, "note").empty() ? "" : " " + text_at(step, "note"))));
         if (step.contains("steps")) print_dot_steps(step["steps"], node, nodes);
     }
 }
@@ -118,7 +119,8 @@ void print_dot(const Json& answer) {
 
 int reverse(Invocation& invocation) {
     if (invocation.arguments.size() != 2)
-        throw Refused(EINVAL, "a file and a place in it are wanted", usage_of("explain"));
+        throw Refused(EINVAL, "a file and a place in it are wanted",
+                      "dmfs explain --reverse FILE OFFSET[+LENGTH], in bytes");
     std::string path = std::filesystem::absolute(invocation.arguments[0]);
     Json answer = Json::parse(
         invocation.control().ask({}, "reverse", quote_word(path) + " " + invocation.arguments[1] + "\n"));

@@ -75,7 +75,9 @@ int run(int argc, char** argv) {
     } catch (const Refused& refused) {
         if (refused.reason().empty()) return 1;  // getopt_long has said it
         if (invocation.command.empty())
-            fmt::print(stderr, "dmfs: {}: {}\n", refused.reason(), strerror(refused.error()));
+            fmt::print(stderr, "dmfs: {}: {}\n{}{}{}", refused.reason(), strerror(refused.error()),
+                       refused.remedy().empty() ? "" : "  ", refused.remedy(),
+                       refused.remedy().empty() ? "" : "\n");
         else
             print_refusal(invocation, name, refused);
     } catch (const std::exception& error) {

@@ -104,6 +104,12 @@ bool unmount_by_helper(const std::string& mountpoint, bool lazy) {
 int mount(Invocation& invocation) {
     fs::MountOptions options;
     options.mountpoint = invocation.arguments.front();
+    // The kernel would stack a second one on it, and hide all its volumes. (Of a dead one
+    // fs::mount says that it is dead.)
+    std::string path = mounted_path(options.mountpoint);
+    if (mounted(path) != 0 && access(path.c_str(), F_OK) == 0)
+        throw Refused(EBUSY, path + " is a dmfs mount already",
+                      "`dmfs umount " + path + "` first, or another folder");
     options.options = invocation.options.fields.value_or("");
     options.foreground = invocation.options.foreground;
     options.config_path = invocation.options.config;

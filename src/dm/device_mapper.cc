@@ -6,6 +6,7 @@
 #include <set>
 
 #include "dm/concise.h"
+#include "dm/explain.h"
 #include "dm/names.h"
 #include "dm/statistics.h"
 #include "targets/registry.h"
@@ -156,6 +157,10 @@ Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::strin
     co_return Refused(EINVAL, "unknown request '" + verb + "'",
                       "suspend, resume, ro, rw, remove, geometry or clear")
         .at(Place{"state", 1, line, words[0].column, words[0].length});
+}
+
+std::string DeviceMapper::reverse(const std::string& text, const std::string& folder) {
+    return reverse_request(volumes_, devices_, text, folder);
 }
 
 // A message to the device mapper itself.

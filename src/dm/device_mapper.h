@@ -42,6 +42,8 @@ class DeviceMapper {
                                  bool partial = false);
     // The words of the `state` file (dmfs-control(7)).
     Task<Outcome> set_state(std::shared_ptr<Volume> volume, std::string words, Cancel* cancel);
+    // Where bytes of a device show in volumes: see reverse_request(). Throws Refused.
+    std::string reverse(const std::string& text, const std::string& folder);
     // "SECTOR WORDS...", to the core if the first word begins with @.
     Task<Outcome> message(std::shared_ptr<Volume> volume, std::string text, std::string* answer,
                           Cancel* cancel);

@@ -50,28 +50,36 @@ Explained::Kind kind_of(const Device* device) {
     return device->name().starts_with("ram:") ? Explained::Kind::memory : Explained::Kind::file;
 }
 
+// Thrown by a visitor: a target that deals out a terabyte in chunks would not end.
+struct Enough {};
+
 class Explainer {
   public:
     explicit Explainer(size_t most) : left_(most) {}
 
-    std::vector<Explained> request(const Table& table, Op op, Sector sector, Sector count) {
-        if (op == Op::flush) return flush(table);
-        std::vector<Explained> steps;
+    Explanation explain(const Table& table, Op op, Sector sector, Sector count) {
+        Explanation explanation;
+        try {
+            request(table, op, sector, count, explanation.steps);
+        } catch (const Enough&) {
+            explanation.cut_short = true;
+        }
+        return explanation;
+    }
+
+  private:
+    void request(const Table& table, Op op, Sector sector, Sector count, std::vector<Explained>& steps) {
+        if (op == Op::flush) return flush(table, steps);
         const std::vector<Table::Row>& rows = table.rows();
         Sector end = std::min(table.size(), sector + count);
         for (size_t i = 0; i < rows.size(); i++) {
             Sector from = std::max(sector, rows[i].start), to = std::min(end, rows[i].start + rows[i].length);
             if (from < to) ask(rows[i], i, op, from - rows[i].start, to - from, steps);
         }
-        return steps;
     }
 
-    bool cut_short() const { return cut_short_; }
-
-  private:
     // Each device once for the whole table, and what targets see to themselves.
-    std::vector<Explained> flush(const Table& table) {
-        std::vector<Explained> steps;
+    void flush(const Table& table, std::vector<Explained>& steps) {
         std::vector<const Device*> flushed;
         const std::vector<Table::Row>& rows = table.rows();
         for (size_t i = 0; i < rows.size(); i++) {
@@ -83,7 +91,6 @@ class Explainer {
                 add(rows[i], i, Step{Op::flush, 0, 0, &device, 0, {}}, steps);
             });
         }
-        return steps;
     }
 
     void ask(const Table::Row& row, size_t index, Op op, Sector at, Sector count,
@@ -92,22 +99,18 @@ class Explainer {
     }
 
     void add(const Table::Row& row, size_t index, const Step& step, std::vector<Explained>& steps) {
-        if (left_ == 0) {
-            cut_short_ = true;
-            return;
-        }
+        if (left_ == 0) throw Enough();
         left_--;
         Explained explained{step.op,   row.start + step.at,  step.count, index,      row.type,
                             step.note, kind_of(step.device), {},         step.start, {}};
         if (step.device != nullptr) explained.device = step.device->name();
-        if (const auto* volume = dynamic_cast<const Volume*>(step.device))
-            if (std::shared_ptr<Table> table = volume->live())
-                explained.below = request(*table, step.op, step.start, step.count);
         steps.push_back(std::move(explained));
+        const auto* volume = dynamic_cast<const Volume*>(step.device);
+        std::shared_ptr<Table> table = volume != nullptr ? volume->live() : nullptr;
+        if (table) request(*table, step.op, step.start, step.count, steps.back().below);
     }
 
     size_t left_;
-    bool cut_short_ = false;
 };
 
 Json json_of(const std::vector<Explained>& steps) {
@@ -189,7 +192,7 @@ class Finder {
   private:
     void found(const Volume& volume, Sector sector, Sector count, Sector file_start,
                const std::vector<std::string>& ways) {
-        if (seen.size() == kMostSeen) return;
+        if (seen.size() == kMostSeen) throw Enough();
         std::string name = volume.name();
         seen.push_back(Seen{name, sector, count, file_start, ways});
         std::vector<std::string> further = ways;
@@ -203,9 +206,7 @@ class Finder {
 }  // namespace
 
 Explanation explain(const Table& table, Op op, Sector sector, Sector count, size_t most) {
-    Explainer explainer(most);
-    std::vector<Explained> steps = explainer.request(table, op, sector, count);
-    return {std::move(steps), explainer.cut_short()};
+    return Explainer(most).explain(table, op, sector, count);
 }
 
 std::string explain_request(const Volume& volume, const std::string& text) {
@@ -254,38 +255,53 @@ std::string path_of(const Explanation& explanation) {
     return explanation.cut_short ? text + ",..." : text;
 }
 
-std::vector<Seen> seen_in(const Namespace& volumes, const struct stat& file, Sector start, Sector count) {
+std::vector<Seen> seen_in(const Namespace& volumes, const Device& device, Sector start, Sector count) {
     Finder finder(volumes.volumes());
-    auto is_it = [&](const Device& device) {
-        const auto* leaf = dynamic_cast<const FileDevice*>(&device);
-        return leaf != nullptr && leaf->is(file);
+    const auto* file = dynamic_cast<const FileDevice*>(&device);
+    auto is_it = [&](const Device& other) {
+        if (&other == &device) return true;
+        const auto* leaf = dynamic_cast<const FileDevice*>(&other);
+        return file != nullptr && leaf != nullptr && leaf->same_file(*file);
     };
-    finder.look(is_it, start, count, start, {});
+    try {
+        finder.look(is_it, start, count, start, {});
+    } catch (const Enough&) {
+        // As many as anybody will read.
+    }
     return std::move(finder.seen);
 }
 
-std::string reverse_request(const Namespace& volumes, const std::string& text, const std::string& folder) {
+std::string reverse_request(const Namespace& volumes, DeviceSource& devices, const std::string& text,
+                            const std::string& folder) {
     std::string line = text.substr(0, text.find('\n'));
     std::vector<Word> words = split_words(line);
     uint64_t offset = 0, length = 1;
-    if (words.size() != 2) throw Refused(EINVAL, "no place to look up", "PATH OFFSET[+LENGTH], in bytes");
+    if (words.size() != 2) throw Refused(EINVAL, "no place to look up", "DEVICE OFFSET[+LENGTH], in bytes");
     if (!parse_range(words[1].text, &offset, &length))
         throw Refused(EINVAL, "no range of bytes", "OFFSET[+LENGTH]").at(place_of("reverse", line, words[1]));
-    std::string path = words[0].text;
-    if (!path.starts_with('/')) path = folder + "/" + path;
-    struct stat file;
-    if (::stat(path.c_str(), &file) != 0)
-        throw Refused(errno, "cannot look at " + path).at(place_of("reverse", line, words[0]));
+    std::shared_ptr<Device> device;
+    try {
+        device = devices.open_device(words[0].text, false, folder);
+    } catch (const Refused& refused) {
+        throw refused.at(place_of("reverse", line, words[0]));
+    }
     Sector start = offset / kSectorBytes;
-    Sector end = (offset + length + kSectorBytes - 1) / kSectorBytes;
+    Sector end = offset + length > UINT64_MAX - kSectorBytes
+                     ? UINT64_MAX / kSectorBytes
+                     : (offset + length + kSectorBytes - 1) / kSectorBytes;
+    if (start >= device->size())
+        throw Refused(EINVAL, device->name() + " has " + std::to_string(bytes_of(device->size())) + " bytes",
+                      "a byte of it")
+            .at(place_of("reverse", line, words[1]));
     Json list = Json::array();
-    for (const Seen& seen : seen_in(volumes, file, start, end - start))
+    for (const Seen& seen : seen_in(volumes, *device, start, end - start))
         list.push_back(Json{{"volume", seen.volume},
                             {"sector", seen.sector},
                             {"count", seen.count},
                             {"offset", bytes_of(seen.start)},
                             {"through", seen.ways}});
-    return text_of(Json{{"path", path}, {"offset", offset}, {"length", length}, {"seen", std::move(list)}});
+    return text_of(
+        Json{{"path", device->name()}, {"offset", offset}, {"length", length}, {"seen", std::move(list)}});
 }
 
 }  // namespace dmfs

@@ -3,8 +3,6 @@
 
 #pragma once
 
-#include <sys/stat.h>
-
 #include <string>
 #include <vector>
 
@@ -52,9 +50,11 @@ struct Seen {
     Sector start = 0;               // of the file
     std::vector<std::string> ways;  // the volumes below, from the file upwards
 };
-std::vector<Seen> seen_in(const Namespace& volumes, const struct stat& file, Sector start, Sector count);
+std::vector<Seen> seen_in(const Namespace& volumes, const Device& device, Sector start, Sector count);
 
-// The request "PATH OFFSET[+LENGTH]" in bytes, answered as JSON. Throws Refused.
-std::string reverse_request(const Namespace& volumes, const std::string& text, const std::string& folder);
+// The request "DEVICE OFFSET[+LENGTH]" in bytes, answered as JSON; the device in a word as
+// a table has it. Throws Refused.
+std::string reverse_request(const Namespace& volumes, DeviceSource& devices, const std::string& text,
+                            const std::string& folder);
 
 }  // namespace dmfs

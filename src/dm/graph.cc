@@ -101,16 +101,20 @@ Json row_of(const Table::Row& row, Devices& devices, const GraphBounds& bounds, 
     size_t only = 0;
     bool whole = false;
     Sector begins = 0;
-    row.target->each_device([&](Device& device, Sector start, Sector length) {
-        only = devices.place(device);
-        begins = start;
-        whole = areas.empty() && length == row.length;
-        areas.push_back({{"device", only},
+    auto add_area = [&](Device& device, Sector start, Sector length) {
+        areas.push_back({{"device", devices.place(device)},
                          {"name", device.name()},
                          {"kind", kind_of(device)},
                          {"start", start},
                          {"length", length}});
+    };
+    row.target->each_device([&](Device& device, Sector start, Sector length) {
+        only = devices.place(device);
+        begins = start;
+        whole = areas.empty() && length == row.length;
+        add_area(device, start, length);
     });
+    row.target->each_side_device(add_area);
     Json out{{"start", row.start}, {"length", row.length}, {"target", row.type}, {"areas", areas}};
 
     Pieces pieces(row, most_pieces, most_pieces * bounds.steps_a_piece);

@@ -150,7 +150,8 @@ void Statistics::account(const WatchedRequest& request, bool end) {
             last_end_ = piece.end();
             last_way_ = way;
         }
-        for (auto& [id, kept] : regions_) {
+        for (auto& region : regions_) {
+            Kept& kept = region.second;
             if (request.began_ns < kept.since_ns) continue;
             each_area(kept.region, piece, [&](size_t index, Sector sectors) {
                 if (end)

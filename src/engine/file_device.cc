@@ -134,11 +134,11 @@ Sector FileDevice::size() const {
     return ::ioctl(fd_, BLKGETSIZE64, &bytes) == 0 ? sectors_in(bytes) : 0;
 }
 
-bool FileDevice::is(const struct stat& file) const {
-    struct stat mine;
-    if (::fstat(fd_, &mine) != 0) return false;
-    if (number_) return S_ISBLK(file.st_mode) && file.st_rdev == mine.st_rdev;
-    return file.st_dev == mine.st_dev && file.st_ino == mine.st_ino;
+bool FileDevice::same_file(const FileDevice& other) const {
+    struct stat mine, theirs;
+    if (::fstat(fd_, &mine) != 0 || ::fstat(other.fd_, &theirs) != 0) return false;
+    if (number_ || other.number_) return number_ == other.number_;
+    return theirs.st_dev == mine.st_dev && theirs.st_ino == mine.st_ino;
 }
 
 Extent FileDevice::extent(Sector at) {

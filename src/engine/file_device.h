@@ -13,8 +13,6 @@
 
 #pragma once
 
-#include <sys/stat.h>
-
 #include <atomic>
 #include <string>
 
@@ -48,8 +46,8 @@ class FileDevice final : public Device {
     Sector allocated(Sector start, Sector length) override;
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return number_; }
-    // Whether it is this file, by whichever name: the same inode, or block device.
-    bool is(const struct stat& file) const;
+    // Whether both are the same file, by whichever names: one inode, or one block device.
+    bool same_file(const FileDevice& other) const;
     uint64_t filesystem() const { return filesystem_; }  // st_dev of where it lies
 
   private:

@@ -41,6 +41,7 @@ struct Step {
     Sector start = 0;          // of the device
     std::string note;          // how it came there, in a few words: "chunk 7, leg 1"
 };
+// May throw, to hear no more.
 using StepVisitor = std::function<void(const Step&)>;
 
 // Sectors of a row, and where on a device they lie.
@@ -88,6 +89,9 @@ class Target {
     // Each device with the area this target uses of it.
     using DeviceVisitor = std::function<void(Device&, Sector start, Sector length)>;
     virtual void each_device(const DeviceVisitor&) const {}
+    // Likewise those that hold none of its sectors but what it notes about them: a log,
+    // metadata. They count neither for the limits nor for the room that the row takes.
+    virtual void each_side_device(const DeviceVisitor&) const {}
 
     // Around a suspend, in this order: whoever holds requests lets them go; nobody
     // is inside and everything is flushed. Before and after a resume likewise.

@@ -220,9 +220,10 @@ Task<Outcome> Volume::go_on(std::shared_ptr<Table> old) {
         Status closed = co_await closing;
         static_cast<void>(closed);  // a target says in the log what it could not do
     }
+    // The targets first: what waited outside shall meet them as they are from now on.
+    table->resume();
     suspended_.store(false, std::memory_order_release);
     gate_.open();
-    table->resume();
     co_return Outcome();
 }
 

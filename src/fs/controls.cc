@@ -199,7 +199,7 @@ Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cance
             Outcome outcome;
             try {
                 keep_answer(*file, file->volume ? explain_request(*file->volume, text)
-                                                : reverse_request(dm_.volumes(), text, file->folder));
+                                                : dm_.reverse(text, file->folder));
             } catch (const Refused& refused) {
                 outcome = refused;
             }

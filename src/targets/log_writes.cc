@@ -85,6 +85,9 @@ class LogWrites final : public OneDevice {
     }
 
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override;
+    void each_side_device(const DeviceVisitor& visit) const override {
+        visit(log_.device(), 0, log_.device().size());
+    }
 
   private:
     static Entries entries_of(const Bio& bio);

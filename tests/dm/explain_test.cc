@@ -80,6 +80,17 @@ TEST_CASE("an explanation is JSON, with the bytes of files") {
     CHECK(!answer.contains("aligned_sector"));
 }
 
+TEST_CASE("a range of any length is explained at once: what is too much is cut short") {
+    Bench bench;
+    bench.volume("low", "0 1099511627776 zero");
+    auto top = bench.volume("top", "0 1099511627776 striped 1 8 low 0");
+    Json answer = Json::parse(explain_request(*top, "0+1099511627776"));
+    CHECK(answer["cut_short"] == true);
+    CHECK(answer["steps"].size() == 2048);  // each with one of its own below
+    CHECK(Json::parse(bench.dm.reverse("low 0+562949953421312", "/"))["seen"].size() == 4096);
+    CHECK_THROWS_AS(bench.dm.reverse("low 562949953421312", "/"), Refused);
+}
+
 TEST_CASE("questions that can't be answered are refused at the word") {
     Bench bench;
     bench.file("a", 4096);
@@ -109,15 +120,15 @@ TEST_CASE("a place of a file is found in every volume that shows it") {
     bench.volume("low", "0 2048 linear a 100");
     bench.volume("top", "0 1024 linear low 64\n1024 1024 linear a 0");
     std::filesystem::create_symlink(a, bench.folder + "/link");
-    Json answer = Json::parse(reverse_request(bench.dm.volumes(), "link 84992+1024", bench.folder));
+    Json answer = Json::parse(bench.dm.reverse("link 84992+1024", bench.folder));
     std::vector<std::string> seen;
     for (const Json& each : answer["seen"])
         seen.push_back(each["volume"].get<std::string>() + " " + each["sector"].dump() + "+" +
                        each["count"].dump() + " " + each["offset"].dump() + " " + each["through"].dump());
     CHECK(seen ==
           std::vector<std::string>{"low 66+2 84992 []", "top 2+2 84992 [\"low\"]", "top 1190+2 84992 []"});
-    CHECK(Json::parse(reverse_request(bench.dm.volumes(), "a 2096640", bench.folder))["seen"].empty());
-    CHECK_THROWS_AS(reverse_request(bench.dm.volumes(), "nothing 0", bench.folder), Refused);
-    CHECK_THROWS_AS(reverse_request(bench.dm.volumes(), "a x", bench.folder), Refused);
-    CHECK_THROWS_AS(reverse_request(bench.dm.volumes(), "a", bench.folder), Refused);
+    CHECK(Json::parse(bench.dm.reverse("a 2096640", bench.folder))["seen"].empty());
+    CHECK_THROWS_AS(bench.dm.reverse("nothing 0", bench.folder), Refused);
+    CHECK_THROWS_AS(bench.dm.reverse("a x", bench.folder), Refused);
+    CHECK_THROWS_AS(bench.dm.reverse("a", bench.folder), Refused);
 }

@@ -29,7 +29,7 @@ test_fuse2fs() {
 	"${AS[@]}" fuse2fs -o fakeroot mnt/disk fs
 	make_tree tree
 	"${AS[@]}" cp -r tree fs/
-	diff -r tree fs/tree
+	"${AS[@]}" diff -r tree fs/tree
 	"${AS[@]}" fusermount3 -u fs
 	"${AS[@]}" e2fsck -fn mnt/disk >fsck.log 2>&1
 }

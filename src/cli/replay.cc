@@ -173,10 +173,10 @@ Range range_of(Log& log, const Options& options) {
         throw Refused(EINVAL, "two ends were given", "either --to or --to-mark");
     // Right behind the last there is nothing, yet.
     if (range.from == 0 || range.from > entries + 1) refuse(range.from);
+    if (options.to && (*options.to == 0 || *options.to > entries)) refuse(*options.to);
     if (options.to && *options.to < range.from)
         throw Refused(EINVAL, fmt::format("entry {} stands before entry {}", *options.to, range.from),
                       "--to is at least --from");
-    if (options.to && (*options.to == 0 || *options.to > entries)) refuse(*options.to);
     if (options.to_mark) range.to = std::min(range.to, mark_in(log, *options.to_mark, range.from).number);
     return range;
 }

@@ -60,6 +60,8 @@ Statistics* existing(const Volume& volume) {
 
 // Made with the first region, and kept: a volume that had one may well get another.
 Statistics& statistics_of(Volume& volume) {
+    static std::mutex making;
+    std::lock_guard guard(making);
     if (Statistics* found = existing(volume)) return *found;
     auto made = std::make_shared<Statistics>(volume.executor());
     volume.watch(made);

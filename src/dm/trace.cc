@@ -50,7 +50,7 @@ void Trace::ended(const WatchedRequest& request) {
             records_.pop_front();
             lost_++;
         }
-        records_.push_back({request.began_ns, request.ended_ns - request.began_ns, process,
+        records_.push_back({told_++, request.began_ns, request.ended_ns - request.began_ns, process,
                             request.status.error(), bio.op, bio.fua, bio.sector, bio.count,
                             request.generation, name_of(process, request.ended_ns)});
         wake = std::exchange(wanted_, false);
@@ -98,7 +98,7 @@ std::string Trace::take(size_t bytes) {
     uint64_t generation = volume_->generation();
     std::string text;
     std::unique_lock lock(mutex_);
-    if (lost_ > 0) text = fmt::format("# {} lost\n", std::exchange(lost_, 0));
+    if (lost_ > 0) text = fmt::format("# {} lost\n", std::exchange(lost_, 0)).substr(0, bytes);
     while (!records_.empty()) {
         Record record = records_.front();
         lock.unlock();
@@ -106,8 +106,9 @@ std::string Trace::take(size_t bytes) {
         lock.lock();
         if (text.empty() && next.size() > bytes) next = next.substr(0, bytes - 1) + "\n";
         if (text.size() + next.size() > bytes) break;
-        // It may have been dropped meanwhile.
-        if (!records_.empty() && records_.front().began_ns == record.began_ns) records_.pop_front();
+        // It may have been dropped meanwhile, or taken by another reader.
+        if (records_.empty() || records_.front().number != record.number) continue;
+        records_.pop_front();
         text += next;
     }
     return text;

@@ -42,6 +42,7 @@ class Trace final : public Watcher {
     static constexpr size_t kMostProcesses = 1024;
 
     struct Record {
+        uint64_t number;  // which request of the trace
         int64_t began_ns;
         int64_t took_ns;
         pid_t process;
@@ -66,7 +67,7 @@ class Trace final : public Watcher {
 
     mutable std::mutex mutex_;  // guards what follows
     std::deque<Record> records_;
-    uint64_t lost_ = 0;
+    uint64_t told_ = 0, lost_ = 0;
     bool wanted_ = false;  // a reader waits
     bool stopped_ = false;
     std::map<pid_t, Process> processes_;

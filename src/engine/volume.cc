@@ -254,6 +254,11 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
     if (table_ == nullptr) co_return Refused(EINVAL, "there is no table to resume", "load one first");
     Task<Outcome> going_on = go_on(old);
     Outcome outcome = co_await going_on;
+    if (outcome && old) {
+        Task<Status> closing = space_.close_table(std::move(old));
+        Status closed = co_await closing;
+        static_cast<void>(closed);
+    }
     if (fresh && space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
     co_return outcome;
 }

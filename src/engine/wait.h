@@ -36,8 +36,8 @@ class Cancel {
     // The process that waits for the request; 0 if none is known.
     virtual pid_t process() const { return 0; }
 
-  protected:
-    // Called before a coroutine begins to wait: time to listen for interruptions.
+    // Time to listen for interruptions: before a coroutine begins to wait, or before long
+    // work that asks requested() now and then.
     virtual void about_to_wait() {}
 
   private:

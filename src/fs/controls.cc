@@ -221,7 +221,7 @@ Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cance
 }
 
 void Controls::keep_answer(ControlFile& file, const std::string& answer) {
-    {
+    if (file.node.id == 0 || dm_.volumes().by_id(file.node.id)) {  // else nobody forgets it
         std::lock_guard guard(mutex_);
         answers_[file.node] = answer;
     }

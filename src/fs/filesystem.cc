@@ -84,6 +84,8 @@ bool FileSystem::finish() {
     bool finished = drain() && quiet;
     if (!finished)
         log_line(Severity::error, "requests are still under way after half a minute: leaving them");
+    // What tables still write when they are closed is not to be held by a volume below.
+    for (const auto& volume : dm_.volumes().volumes()) volume->end_waits();
     return finished;
 }
 
@@ -333,7 +335,11 @@ Task<Status> FileSystem::read_trace(fuse_req_t fuse_request, ControlFile* file, 
     while (text.empty() && !file->trace->stopped()) {
         Task<Status> waiting = file->trace->wait(&request);
         Status status = co_await waiting;
-        if (!status && !request.late()) {
+        if (request.late()) {  // an answer, since this request will not be listened to again
+            text = "# idle\n";
+            break;
+        }
+        if (!status) {
             request.reply(status);
             co_return status;
         }
@@ -342,7 +348,7 @@ Task<Status> FileSystem::read_trace(fuse_req_t fuse_request, ControlFile* file, 
         status = co_await gathering;
         text = file->trace->take(size);
     }
-    request.reply_data(reinterpret_cast<const std::byte*>(text.data()), text.size());
+    request.reply_data(reinterpret_cast<const std::byte*>(text.data()), std::min(text.size(), size));
     co_return kOk;
 }
 

@@ -57,7 +57,6 @@ class Request final : public Cancel {
     // Whether it was ended because it waited too long.
     bool late() const { return late_.load(std::memory_order_acquire); }
 
-  protected:
     void about_to_wait() override {
         if (armed_.exchange(true, std::memory_order_acq_rel)) return;
         since_ = std::chrono::steady_clock::now();

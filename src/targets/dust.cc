@@ -40,6 +40,7 @@ class Dust final : public OneDevice {
   public:
     explicit Dust(TargetSetup& setup)
         : OneDevice(setup, 0),
+          executor_(setup.executor()),
           block_sectors_(sectors_in(block_bytes(setup))),
           flushed_block_((start() - setup.row_start()) / block_sectors_) {}
 
@@ -48,7 +49,7 @@ class Dust final : public OneDevice {
         if (bio.op == Op::flush) return serve(bio, flushed_block_);
         // Zeros are written, as the kernel writes them: block after block.
         if (bio.op == Op::write_zeroes && bio.count > block_sectors_ - bio.sector % block_sectors_)
-            return in_pieces(this, &Dust::io, bio, block_sectors_);
+            return in_pieces(this, &Dust::io, bio, block_sectors_, &executor_);
         return serve(bio, block_of(bio.sector));
     }
 
@@ -82,17 +83,22 @@ class Dust final : public OneDevice {
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
         if (op == Op::flush) return explain_piece(op, 0, 0, flushed_block_, visit);
         if (op == Op::discard) return explain_piece(op, at, count, block_of(at), visit);
-        Sector good = at;  // the sectors [good, at) are explained by one step
-        for (Sector end = at + count; at < end;) {
-            Sector piece = all_good() ? end - at : std::min(end - at, block_sectors_ - at % block_sectors_);
-            if (failures_left(block_of(at))) {
-                if (good < at) OneDevice::explain(op, good, at - good, visit);
-                explain_piece(op, at, piece, block_of(at), visit);
-                good = at + piece;
+        const Sector end = at + count;
+        Sector good = at;  // the sectors [good, ...) are explained by one step
+        auto bad = [&](Sector from, Sector to, uint64_t block) {
+            if (good < from) OneDevice::explain(op, good, from - good, visit);
+            explain_piece(op, from, to - from, block, visit);
+            good = to;
+        };
+        // The table cuts at multiples of a block from the row's start.
+        Sector whole = std::min(end, (at + block_sectors_ - 1) / block_sectors_ * block_sectors_);
+        if (at < whole && failures_left(block_of(at))) bad(at, whole, block_of(at));
+        if (whole < end)
+            for (uint64_t block : bad_between(block_of(whole), block_of(end - 1))) {
+                Sector from = (block - start() / block_sectors_) * block_sectors_;
+                if (from < end) bad(from, std::min(end, from + block_sectors_), block);
             }
-            at += piece;
-        }
-        if (good < at) OneDevice::explain(op, good, at - good, visit);
+        if (good < end) OneDevice::explain(op, good, end - good, visit);
     }
 
   private:
@@ -140,6 +146,16 @@ class Dust final : public OneDevice {
         std::lock_guard guard(mutex_);
         auto found = bad_.find(block);
         return found == bad_.end() ? std::nullopt : std::optional(found->second);
+    }
+
+    // Those of [first, last] that would fail a request, or be repaired by it.
+    std::vector<uint64_t> bad_between(uint64_t first, uint64_t last) const {
+        std::vector<uint64_t> blocks;
+        if (all_good()) return blocks;
+        std::lock_guard guard(mutex_);
+        for (auto at = bad_.lower_bound(first); at != bad_.end() && at->first <= last; ++at)
+            blocks.push_back(at->first);
+        return blocks;
     }
 
     void explain_piece(Op op, Sector at, Sector count, uint64_t block, const StepVisitor& visit) const {
@@ -251,6 +267,7 @@ class Dust final : public OneDevice {
         if (!quiet_) log_line(Severity::info, "dust on " + device().name() + ": " + text);
     }
 
+    Executor& executor_;
     const Sector block_sectors_;
     const uint64_t flushed_block_;
     std::atomic<bool> enabled_{false}, quiet_{false};

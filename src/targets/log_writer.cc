@@ -10,6 +10,7 @@ namespace dmfs {
 
 namespace {
 
+constexpr Sector kZeroEntry = 2048;       // sectors: the kernel writes zeros 1 MiB at a time
 constexpr uint64_t kZeroPiece = 1 << 18;  // bytes of zeros written at a time
 
 Bio write_bio(Sector sector, Sector count, Memory* memory) {
@@ -49,6 +50,7 @@ Task<Status> LogWriter::write() {
         entries.swap(waiting_);
     }
     for (; !entries.empty(); entries.pop_front()) {
+        cut_zeros(entries);
         Entry& entry = entries.front();
         std::optional<Sector> at = take_room(entry);
         if (!at) break;
@@ -61,6 +63,17 @@ Task<Status> LogWriter::write() {
         if (!status) give_up(std::string("writing it failed: ") + strerror(status.error()));
     }
     co_return kOk;
+}
+
+// The kernel's zeros come in pieces, and each has an entry of its own.
+void LogWriter::cut_zeros(Entries& entries) {
+    Entry& whole = entries.front();
+    bool zeros = !whole.data && (whole.flags & write_log::kDiscard) == 0;
+    if (!zeros || whole.count <= kZeroEntry) return;
+    Entry piece{.flags = whole.flags, .sector = whole.sector, .count = kZeroEntry, .data = {}, .mark = {}};
+    whole.sector += kZeroEntry;
+    whole.count -= kZeroEntry;
+    entries.push_front(std::move(piece));
 }
 
 // As the kernel: the room counts as taken also where it does not suffice, and the last

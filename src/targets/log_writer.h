@@ -48,6 +48,7 @@ class LogWriter {
     Device& device() const { return log_; }
 
   private:
+    static void cut_zeros(Entries& entries);
     std::optional<Sector> take_room(const Entry& entry);
     Task<Status> write_record(Entry* entry, Sector at);
     Task<Status> write_super();

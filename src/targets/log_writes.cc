@@ -30,8 +30,6 @@ namespace dmfs {
 
 namespace {
 
-constexpr Sector kZeroEntry = 2048;  // sectors: the kernel writes zeros 1 MiB at a time
-
 // The device was not touched: the request was cancelled before, or is not for it.
 bool not_taken(Status status) {
     int error = status.error();
@@ -103,17 +101,10 @@ class LogWrites final : public OneDevice {
 // What the log will have of a change, data and all: the caller's memory is soon another's.
 LogWriter::Entries LogWrites::entries_of(const Bio& bio) {
     Entries entries;
-    if (bio.op == Op::write_zeroes) {
-        for (Sector done = 0; done < bio.count; done += kZeroEntry)
-            entries.push_back(Entry{.sector = bio.sector + done,
-                                    .count = std::min(bio.count - done, kZeroEntry),
-                                    .data = {},
-                                    .mark = {}});
-        return entries;
-    }
     Entry& entry = entries.emplace_back();
     entry.sector = bio.sector;
     entry.count = bio.count;
+    if (bio.op == Op::write_zeroes) return entries;
     if (bio.op == Op::discard) {
         entry.flags = write_log::kDiscard;
         return entries;

@@ -7,18 +7,27 @@
 #include <vector>
 
 #include "engine/target.h"
+#include "engine/wait.h"
 
 namespace dmfs {
 
 // Has `serve` done for every piece of `bio` between multiples of `chunk` sectors, in
 // order, some side by side. All are tried, unless the request is cancelled; the first
-// error is the answer.
+// error is the answer. A range may have millions of pieces, none of which has to wait: so
+// it lets its thread go now and then.
 template <class T>
-Task<Status> in_pieces(T* target, Task<Status> (T::*serve)(Bio), Bio bio, Sector chunk) {
-    constexpr size_t kSideBySide = 32;  // a range may have millions
+Task<Status> in_pieces(T* target, Task<Status> (T::*serve)(Bio), Bio bio, Sector chunk, Executor* executor) {
+    constexpr size_t kSideBySide = 32, kAtATime = 256;
     Status result;
     bio.one_of_many = true;
-    while (bio.count > 0 && result.error() != EINTR) {
+    if (bio.cancel != nullptr) bio.cancel->about_to_wait();
+    for (size_t batch = 1; bio.count > 0 && result.error() != EINTR; batch++) {
+        if (bio.cancel != nullptr && bio.cancel->requested()) co_return Status(EINTR);
+        if (batch % kAtATime == 0) {
+            Task<Status> pause = sleep_until(*executor, 0);
+            Status slept = co_await pause;
+            static_cast<void>(slept);
+        }
         std::vector<Task<Status>> pieces;
         while (bio.count > 0 && pieces.size() < kSideBySide) {
             Bio piece = bio.part(0, std::min(bio.count, chunk - bio.sector % chunk));

@@ -95,7 +95,7 @@ std::string hex(uint64_t value) {
 
 class Switch final : public Target {
   public:
-    explicit Switch(TargetSetup& setup) : length_(setup.length()) {
+    explicit Switch(TargetSetup& setup) : executor_(setup.executor()), length_(setup.length()) {
         constexpr std::string_view usage = "switch PATHS REGION 0, then DEVICE START for each path";
         setup.need_at_least(3, usage);
         uint64_t paths = setup.number(0, "the number of paths", 1, kMostPaths);
@@ -122,7 +122,7 @@ class Switch final : public Target {
     Task<Status> io(Bio bio) override {
         // Zeros are written, as the kernel writes them: each region on its path.
         if (bio.op == Op::write_zeroes && bio.count > region_sectors_ - bio.sector % region_sectors_)
-            return in_pieces(this, &Switch::io, bio, region_sectors_);
+            return in_pieces(this, &Switch::io, bio, region_sectors_, &executor_);
         const Path& path = path_of(bio.sector);
         bio.sector += path.start;
         return path.device->io(bio);
@@ -243,6 +243,7 @@ class Switch final : public Target {
                       "REGION:PATH, :PATH or RLAST,TIMES in hexadecimal digits");
     }
 
+    Executor& executor_;
     Sector length_;
     Sector region_sectors_;
     std::vector<Path> paths_;

@@ -24,7 +24,7 @@ namespace {
 
 class Unstriped final : public Target {
   public:
-    explicit Unstriped(TargetSetup& setup) : length_(setup.length()) {
+    explicit Unstriped(TargetSetup& setup) : executor_(setup.executor()), length_(setup.length()) {
         constexpr uint64_t kMost = std::numeric_limits<uint32_t>::max();
         setup.need_words(5, "unstriped STRIPES CHUNK INDEX DEVICE START");
         stripes_ = setup.number(0, "the number of stripes", 1, kMost);
@@ -44,7 +44,8 @@ class Unstriped final : public Target {
 
     Task<Status> io(Bio bio) override {
         if (bio.op == Op::discard) return Task<Status>::ready(Status(EOPNOTSUPP));
-        if (bio.count > chunk_ - bio.sector % chunk_) return in_pieces(this, &Unstriped::io, bio, chunk_);
+        if (bio.count > chunk_ - bio.sector % chunk_)
+            return in_pieces(this, &Unstriped::io, bio, chunk_, &executor_);
         bio.sector = place_of(bio.sector);
         // Not left to the device: a file would grow.
         if (bio.end() > known_size_ && bio.end() > device_->size()) return Task<Status>::ready(Status(EIO));
@@ -115,6 +116,7 @@ class Unstriped final : public Target {
         return std::min(length_, chunk * chunk_ + std::min(within, chunk_));
     }
 
+    Executor& executor_;
     Sector length_;
     uint64_t stripes_, index_;
     Sector chunk_;

@@ -66,3 +66,53 @@ test_late_requests_end() {
 	dmfs rename v w
 	wait $! || fail "dmfs wait ended with $?"
 }
+
+# Zeroing a terabyte region by region: the process can be killed, others are served.
+test_long_zeroing_can_be_killed() {
+	need fallocate
+	mount_dmfs "$T/mnt"
+	new_volume big '0 2147483648 zero'
+	new_volume routed '0 2147483648 switch 1 8 0 big 0'
+	fallocate -z -l 1T mnt/routed &
+	local zeroing=$!
+	sleep 0.5
+	timeout 5 cat mnt/.control/big/status >/dev/null
+	kill -KILL $zeroing
+	until_true 5 gone $zeroing || fail 'fallocate was not killed'
+	wait $zeroing || true
+}
+
+# A reader of a trace that was told that nothing happens is still listened to.
+test_idle_trace_can_be_killed() {
+	mount_dmfs "$T/mnt" -o park_timeout=1
+	new_volume v '0 8 zero'
+	: >told
+	cat mnt/.control/v/trace >>told 2>cat.log &
+	local reader=$!
+	until_true 10 contains told idle || fail "told: $(<told)"
+	kill -KILL $reader
+	until_true 5 gone $reader || fail 'the reader was not killed'
+	wait $reader || true
+}
+
+# What a table writes at its end is not held by a volume below that holds writes.
+test_the_end_is_not_held_below() {
+	image 1M a.img l.img
+	mount_dmfs "$T/mnt"
+	new_volume below "0 2048 chaos $T/l.img 0 1 h:hang,on=write"
+	new_volume logged "0 2048 log-writes $T/a.img below"
+	dmfs suspend --noflush logged
+	dmfs umount mnt
+	ended "$SERVER" 0
+}
+
+# Explaining and drawing a disk of very many good blocks takes no time.
+test_many_good_blocks_are_explained_at_once() {
+	mount_dmfs "$T/mnt"
+	new_volume big '0 2147483648 zero'
+	new_volume v '0 2147483648 dust big 0 512'
+	dmfs message v 0 addbadblock 77777
+	dmfs message v 0 enable
+	same "$(timeout 2 dmfs explain v 0+2147483648 | grep -c bad)" 1
+	timeout 2 cat mnt/.control/graph >/dev/null
+}

@@ -228,3 +228,23 @@ TEST_CASE("delay shows what a request waits for, and the way back of reads and w
         .each_device([&](Device&, Sector, Sector) { devices++; });
     CHECK(devices == 2);
 }
+
+TEST_CASE("a request that waited at a suspended volume is delayed when the volume is resumed") {
+    for (int round = 0; round < 50; round++) {
+        Delayed d;
+        Namespace space(*d.executor);
+        auto volume = space.create("v");
+        std::shared_ptr<Table> table = d.source.table(std::string("0 16 delay a 1 ") + kHour);
+        REQUIRE(!run(*d.executor, volume->replace(table, nullptr)));
+        REQUIRE(!run(*d.executor, volume->suspend(false, nullptr)));
+        Pending<Status> read = begin(*d.executor, volume->io(bio_of(Op::read, 0, 1, &d.memory)));
+        REQUIRE(!run(*d.executor, volume->resume(false, nullptr)));
+        auto until = std::chrono::steady_clock::now() + kPatience;
+        while (Delayed::status(*table) != "1 0 0" && !read.done() && std::chrono::steady_clock::now() < until)
+            std::this_thread::yield();
+        CHECK(!read.done());
+        REQUIRE(!run(*d.executor, volume->suspend(false, nullptr)));
+        CHECK(read.get() == kOk);
+        REQUIRE(!space.remove(*volume, false));
+    }
+}

@@ -23,6 +23,7 @@
 #include "base/status.h"
 #include "engine/clock.h"
 #include "engine/task.h"
+#include "engine/workers.h"
 
 namespace dmfs {
 
@@ -67,11 +68,16 @@ class Executor {
     // How many callers may block inline at a time (see InlineTurn); 0 at first.
     void allow_inline(int turns) { inline_turns_.store(turns, std::memory_order_relaxed); }
 
+    // The threads that compute for large requests; none at first. Before the first request.
+    void employ(unsigned threads) { workers_ = std::make_unique<Workers>(threads); }
+    Workers& workers() const { return *workers_; }
+
   private:
     friend class InlineTurn;
     friend struct Spawned;
     std::atomic<size_t> running_{0};
     std::atomic<int> inline_turns_{0};
+    std::unique_ptr<Workers> workers_ = std::make_unique<Workers>(0);
 };
 
 // A turn to do one blocking call on the calling thread. Not given on an

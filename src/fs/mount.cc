@@ -206,6 +206,7 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
     {
         auto blocked = std::make_unique<SignalsBlocked>();
         executor = make_executor(options.executor);
+        executor->employ(std::thread::hardware_concurrency());
         DeviceMapper dm(*executor, mountpoint, {options.direct});
         FileSystem fs(dm, options, start_folder);
         if (!wanted.config_path.empty()) {

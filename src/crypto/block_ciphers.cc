@@ -241,6 +241,8 @@ const std::vector<CipherType>& cipher_types() {
         {"sm4", 16, 16, 16, 0, make_housed<CryptoPP::SM4, Sm4Blocks, kManyLanes>},
         {"seed", 16, 16, 16, 0, make<CryptoPP::SEED>},
         {"cipher_null", 1, 0, 0, 0, make_null},
+        {"xchacha12,aes", 16, 32, 32, 0, nullptr},
+        {"xchacha20,aes", 16, 32, 32, 0, nullptr},
     };
     return types;
 }

@@ -5,6 +5,7 @@
 //     ctr    C[i] = P[i] ^ E(IV + i), a big-endian number
 //     xts    C[i] = E(P[i] ^ T[i]) ^ T[i], T[i] = E'(IV) * x^i      two keys
 //     lrw    the same,                     T[i] = K' * (IV + i)     a key and a block
+//     adiantum has a file of its own
 //
 // A block cipher is several times as fast with many blocks in one call. So each mode
 // first writes what it combines with the data (tweaks, counters, the ciphertext before
@@ -20,8 +21,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "crypto/block_ciphers.h"
+#include "crypto/adiantum.h"
 #include "crypto/gf128.h"
+#include "crypto/scratch.h"
 
 namespace dmfs {
 
@@ -29,31 +31,6 @@ namespace {
 
 constexpr size_t kBlock = 16;
 constexpr size_t kPiece = 4096;  // bytes of data that are in flight, a part of the first cache
-
-// Tweaks and plaintext on the stack; wiped as far as it was used.
-template <size_t kBytes>
-struct Scratch {
-    Scratch() {}  // not zeroed: it costs more than a small sector's cipher
-    ~Scratch() { wipe({bytes, used}); }
-    std::byte* to(size_t end) {
-        used = std::max(used, end);
-        return bytes;
-    }
-    size_t used = 0;
-    alignas(64) std::byte bytes[kBytes];
-};
-
-void combine(const std::byte* a, const std::byte* b, std::byte* out, size_t bytes) {
-    size_t i = 0;
-    for (; i + 8 <= bytes; i += 8) {
-        uint64_t x, y;
-        memcpy(&x, a + i, 8);
-        memcpy(&y, b + i, 8);
-        x ^= y;
-        memcpy(out + i, &x, 8);
-    }
-    for (; i < bytes; i++) out[i] = a[i] ^ b[i];
-}
 
 class Ecb final : public SectorCipher {
   public:
@@ -324,6 +301,13 @@ SecretPtr<SectorCipher> make_lrw(const CipherType& cipher, std::span<const std::
                                             LrwTweaks(key.last(kBlock)));
 }
 
+bool is_adiantum(const CipherType& cipher) { return cipher.name.starts_with("xchacha"); }
+size_t iv_of_adiantum(const CipherType&) { return 32; }
+
+SecretPtr<SectorCipher> make_adiantum_of(const CipherType& cipher, std::span<const std::byte> key) {
+    return make_adiantum(cipher.name.starts_with("xchacha12") ? 12 : 20, key);
+}
+
 }  // namespace
 
 SecretPtr<SectorCipher> make_xts(SecretPtr<BlockCipher> data, SecretPtr<BlockCipher> tweaks) {
@@ -337,6 +321,7 @@ const std::vector<ModeType>& mode_types() {
         {"ecb", no_iv, is_block_cipher, takes_cipher_key, make<Ecb>},
         {"ctr", iv_of_a_block, has_blocks, takes_cipher_key, make<Ctr>},
         {"lrw", iv_of_a_block, has_blocks_of_16, takes_key_and_block, make_lrw},
+        {"adiantum", iv_of_adiantum, is_adiantum, takes_cipher_key, make_adiantum_of},
     };
     return types;
 }

@@ -28,6 +28,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "crypto/aes_vaes.h"
 #include "crypto/block_ciphers.h"
 
 namespace dmfs {
@@ -226,10 +227,16 @@ SecretPtr<BlockCipher> make_cryptopp_aes(Bytes key) {
     return make_housed<CryptoPP::Rijndael, RijndaelBlocks, kManyLanes>(key);
 }
 
+namespace {
+
+SecretPtr<BlockCipher> make_aes(Bytes key) { return has_vaes() ? make_vaes(key) : make_cryptopp_aes(key); }
+
+}  // namespace
+
 const std::vector<CipherType>& cipher_types() {
     // The lengths of keys are those that Linux takes.
     static const std::vector<CipherType> types = {
-        {"aes", 16, 16, 32, 8, make_cryptopp_aes},
+        {"aes", 16, 16, 32, 8, make_aes},
         {"serpent", 16, 0, 32, 1, make_serpent},
         {"twofish", 16, 16, 32, 8, make<CryptoPP::Twofish>},
         {"camellia", 16, 16, 32, 8, make_housed<CryptoPP::Camellia, CamelliaBlocks>},

@@ -22,6 +22,7 @@
 #include <cstring>
 
 #include "crypto/adiantum.h"
+#include "crypto/aes_vaes.h"
 #include "crypto/gf128.h"
 #include "crypto/scratch.h"
 
@@ -293,6 +294,7 @@ SecretPtr<SectorCipher> make(const CipherType& cipher, std::span<const std::byte
 }
 
 SecretPtr<SectorCipher> make_xts_of(const CipherType& cipher, std::span<const std::byte> key) {
+    if (cipher.name == "aes" && has_vaes()) return make_vaes_xts(key);
     return make_xts(cipher.make(key.first(key.size() / 2)), cipher.make(key.subspan(key.size() / 2)));
 }
 

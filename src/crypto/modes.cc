@@ -16,8 +16,6 @@
 #include "crypto/modes.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 

@@ -160,7 +160,8 @@ class Reader {
         if (is(name, "fec_start")) return fec_number(name, fec_.start, 0, most_blocks());
         if (is(name, "fec_roots")) return fec_roots(name);
         if (is(name, "root_hash_sig_key_desc"))
-            throw setup_.refuse(name, "signatures are checked with keys of the kernel, which dmfs cannot use",
+            throw setup_.refuse(value(name),
+                                "signatures are checked with keys of the kernel, which dmfs cannot use",
                                 "a root digest that is trusted, without root_hash_sig_key_desc", ENOKEY);
         throw setup_.refuse(name, "no feature '" + setup_.word(name) + "'",
                             "ignore_corruption, restart_on_corruption, panic_on_corruption, "

@@ -228,17 +228,25 @@ void Verity::verify(Blocks& blocks) {
 
 void Verity::verify_some(Blocks& blocks, uint64_t from, uint64_t end) {
     Hasher::Run run(hasher_);
+    bool right[kPiece / kSectorBytes];
+    uint64_t checked[kPiece / kSectorBytes];
+    size_t count = 0;
     for (uint64_t i = from; i < end; i++) {
         uint64_t block = blocks.first + i;
         if (is_seen(block)) continue;
         std::byte* data = blocks.data + i * settings_.data_block;
         const std::byte* digest = digest_of(blocks, block);
-        if (is_zero(digest))
+        if (is_zero(digest)) {
             memset(data, 0, settings_.data_block);
-        else if (!run.matches({data, settings_.data_block}, digest))
-            blocks.wrong[i] = 1;
-        else if (seen_)
-            seen_->add(block);
+            continue;
+        }
+        run.check({data, settings_.data_block}, digest, &right[count]);
+        checked[count++] = i;
+    }
+    run.settle();
+    for (size_t n = 0; n < count; n++) {
+        if (!right[n]) blocks.wrong[checked[n]] = 1;
+        if (right[n] && seen_) seen_->add(blocks.first + checked[n]);
     }
 }
 

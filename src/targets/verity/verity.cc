@@ -135,6 +135,7 @@ class Verity final : public OneDevice {
     };
 
     Task<Status> read(Bio bio);
+    bool trim_seen(uint64_t* from, uint64_t* end) const;
     Task<Status> get_leaves(Blocks* blocks, Cancel* cancel);
     void verify(Blocks& blocks);
     void verify_some(Blocks& blocks, uint64_t from, uint64_t end);
@@ -182,12 +183,12 @@ Task<Status> Verity::read(Bio bio) {
         status = co_await getting_all;
     }
     if (status) {
-        blocks.data = bio.data();
         blocks.wrong.assign(blocks.count, blocks.were_read ? 0 : 1);
         if (bio.bytes() > kPiece && is_executor_thread()) {
             Workers::Enter enter = executor_.workers().enter();
             co_await enter;
         }
+        blocks.data = bio.data();
         if (blocks.were_read) verify(blocks);
         for (uint64_t i = 0; i < blocks.count && status; i++) {
             if (blocks.wrong[i] == 0) continue;
@@ -200,13 +201,19 @@ Task<Status> Verity::read(Bio bio) {
     co_return status;
 }
 
+// Leaves of [from, end) what is still to be checked, and all between; whether that is anything.
+bool Verity::trim_seen(uint64_t* from, uint64_t* end) const {
+    while (*from < *end && is_seen(*from)) ++*from;
+    while (*from < *end && is_seen(*end - 1)) --*end;
+    return *from < *end;
+}
+
 // Those that have digests of blocks that are still to be checked.
 Task<Status> Verity::get_leaves(Blocks* blocks, Cancel* cancel) {
     uint64_t from = blocks->first, end = from + blocks->count;
-    while (blocks->were_read && from < end && is_seen(from)) from++;
-    while (blocks->were_read && from < end && is_seen(end - 1)) end--;
     blocks->leaves.clear();
-    if (from == end || tree_.levels() == 0) co_return kOk;
+    if (blocks->were_read && !trim_seen(&from, &end)) co_return kOk;
+    if (tree_.levels() == 0) co_return kOk;
     blocks->first_leaf = tree_.leaf(from).node.index;
     for (uint64_t leaf = blocks->first_leaf; leaf <= tree_.leaf(end - 1).node.index; leaf++) {
         HashBlock block;
@@ -257,13 +264,13 @@ Task<Status> Verity::mend(Blocks* blocks, uint64_t which, Cancel* cancel) {
     std::byte* data = blocks->data + which * settings_.data_block;
     Status readable;
     const std::byte* digest = digest_of(*blocks, block);
+    if (!blocks->were_read && is_zero(digest)) {
+        memset(data, 0, settings_.data_block);
+        co_return kOk;
+    }
     if (!blocks->were_read) {
         Task<Status> reading = read_again(block, data, cancel);
         readable = co_await reading;
-        if (is_zero(digest)) {
-            memset(data, 0, settings_.data_block);
-            co_return kOk;
-        }
         if (readable && hasher_.matches({data, settings_.data_block}, digest)) co_return kOk;
     }
     if (fec_) {
@@ -296,21 +303,25 @@ void Verity::explain(Op op, Sector at, Sector count, const StepVisitor& visit) c
     visit(Step{op, at, count, &device(), at,
                end - first == 1 ? "data block " + std::to_string(first)
                                 : "data blocks " + std::to_string(first) + " to " + std::to_string(end - 1)});
+    if (tree_.levels() == 0 || !trim_seen(&first, &end)) return;
     Sector hash_sectors = sectors_in(tree_.shape().hash_block);
-    Node from = tree_.levels() == 0 ? Node{} : tree_.leaf(first).node;
-    Node last = tree_.levels() == 0 ? Node{} : tree_.leaf(end - 1).node;
-    for (unsigned level = 0; level < tree_.levels(); level++) {
-        for (Node node = from; node.index <= last.index; node.index++) {
+    std::vector<Node> wanted;
+    for (Node node = tree_.leaf(first).node; node.index <= tree_.leaf(end - 1).node.index; node.index++)
+        wanted.push_back(node);
+    while (!wanted.empty()) {
+        std::vector<Node> above;
+        for (Node node : wanted) {
             if (hashes_.has(node)) continue;
             Sector begin = std::max(at, tree_.first_data_block(node) * block_sectors_);
             Sector until = std::min(at + count, tree_.end_data_block(node) * block_sectors_);
-            visit(Step{
-                op, begin, until - begin, settings_.hash, tree_.block_of(node) * hash_sectors,
-                "hash block " + std::to_string(tree_.block_of(node)) + ", level " + std::to_string(level)});
+            visit(Step{op, begin, until - begin, settings_.hash, tree_.block_of(node) * hash_sectors,
+                       "hash block " + std::to_string(tree_.block_of(node)) + ", level " +
+                           std::to_string(node.level)});
+            if (tree_.is_top(node)) continue;
+            Node parent = tree_.parent(node).node;
+            if (above.empty() || above.back().index != parent.index) above.push_back(parent);
         }
-        if (tree_.is_top(from)) break;
-        from = tree_.parent(from).node;
-        last = tree_.parent(last).node;
+        wanted = std::move(above);
     }
 }
 

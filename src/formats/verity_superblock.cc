@@ -59,7 +59,8 @@ void encode(const Superblock& superblock, std::byte* to) {
     disk.hash_block = superblock.hash_block;
     disk.data_blocks = superblock.data_blocks;
     disk.salt_bytes = static_cast<uint16_t>(superblock.salt.size());
-    memcpy(disk.salt, superblock.salt.data(), std::min(superblock.salt.size(), kMostSalt));
+    auto salt = std::span(superblock.salt).first(std::min(superblock.salt.size(), kMostSalt));
+    std::ranges::copy(salt, std::as_writable_bytes(std::span(disk.salt)).begin());
     write_structure(to, disk);
 }
 

@@ -85,6 +85,7 @@ struct Verified {
 
     explicit Verified(Sector length, const Naive& shape = {})
         : naive(shape), sectors(length), data(source.add("a", length, 1)), hash(source.add("h", 4096, 2)) {
+        executor->employ(2);
         naive.build(data.at(0), bytes_of(length) / naive.data_block);
         Bytes stored = naive.stored();
         memcpy(hash.at(0) + kHashStart * naive.hash_block, stored.data(), stored.size());

@@ -121,6 +121,29 @@ TEST_CASE("requests that want the same hash block share one read of it") {
     CHECK(verified.hash.count(Op::read) == 2);
 }
 
+TEST_CASE("large requests are hashed by several, and each finds the damage") {
+    Verified verified(4096);
+    verified.open();
+    for (Sector bad : {9, 1000, 2047, 2048, 4095}) {
+        std::vector<Memory> memories;
+        for (int i = 0; i < 6; i++) memories.emplace_back(bytes_of(2048));
+        flip(verified.data.at(bad) + bad % 512);
+        verified.data.hold();  // so that they go on on the executor's threads
+        std::vector<Pending<Status>> pending;
+        for (size_t i = 0; i < 6; i++)
+            pending.push_back(
+                begin(*verified.executor, verified.table->io(bio_of(Op::read, i * 400, 2048, &memories[i]))));
+        CHECK(soon([&] { return verified.data.held() == 6; }));
+        verified.data.let_go();
+        for (size_t i = 0; i < 6; i++) {
+            bool inside = bad / 8 >= i * 50 && bad / 8 < i * 50 + 256;
+            CHECK(pending[i].get() == (inside ? Status(EIO) : kOk));
+        }
+        flip(verified.data.at(bad) + bad % 512);
+    }
+    CHECK(verified.same(0, 4096));
+}
+
 TEST_CASE("who waits for a hash block that another reads can be cancelled") {
     Verified verified(2048);
     verified.open();

@@ -17,6 +17,9 @@ const std::vector<Command>& command_table() {
          "LOG [--list|--check|--find-mark TEXT] [--onto FILE [--after POINT,... --exec COMMAND]] [--from N] "
          "[--to N|--to-mark TEXT]",
          1, 1, replay},
+        {"verity", "open NAME DATA HASH ROOT_DIGEST|@FILE [VERITY_OPTION...]", 1, 5, verity},
+        {"verity", "table DATA HASH ROOT_DIGEST|@FILE [VERITY_OPTION...]", 1, 5, verity},
+        {"verity", "dump HASH [--hash-offset BYTES]", 1, 5, verity},
 
         {"explain", "VOLUME SECTOR[+COUNT] [--write|OPERATION] [--dot]", 0, 3, explain},
         {"explain", "--reverse FILE OFFSET[+LENGTH]", 0, 3, explain},
@@ -93,7 +96,8 @@ std::string usage() {
            "OPTIONS of ls and deps: devno, blkdevname, devname; of ls --tree: ascii, utf,\n"
            "vt100; compact, inverted, notrunc; blkdevname, [no]device, active, open, rw, uuid.\n"
            "Tables come from --table, from a file, or from stdin.\n"
-           "POINT is entry, flush, fua or mark; N counts entries of the log from 1.\n";
+           "POINT is entry, flush, fua or mark; N counts entries of the log from 1.\n"
+           "VERITY_OPTION is as veritysetup's open has it: dmfs-verity(7) lists them.\n";
 }
 
 }  // namespace dmfs::cli

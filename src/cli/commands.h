@@ -63,7 +63,8 @@ int attach(Invocation& invocation);
 int detach(Invocation& invocation);
 int save(Invocation& invocation);
 
-// replay.cc
+// replay.cc, verity.cc
 int replay(Invocation& invocation);
+int verity(Invocation& invocation);
 
 }  // namespace dmfs::cli

@@ -59,6 +59,7 @@ enum : int {
     kSvg,
     kHtml,
     kRoot,
+    kOwn,
     kIgnored,
     kIgnoredWithValue,
 };
@@ -130,6 +131,24 @@ const option kLong[] = {
     {"to-mark", required_argument, nullptr, kToMark},
     {"find-mark", required_argument, nullptr, kFindMark},
     {"after", required_argument, nullptr, kAfter},
+    {"hash-offset", required_argument, nullptr, kOwn},
+    {"no-superblock", no_argument, nullptr, kOwn},
+    {"format", required_argument, nullptr, kOwn},
+    {"hash", required_argument, nullptr, kOwn},
+    {"data-block-size", required_argument, nullptr, kOwn},
+    {"hash-block-size", required_argument, nullptr, kOwn},
+    {"data-blocks", required_argument, nullptr, kOwn},
+    {"salt", required_argument, nullptr, kOwn},
+    {"ignore-corruption", no_argument, nullptr, kOwn},
+    {"restart-on-corruption", no_argument, nullptr, kOwn},
+    {"panic-on-corruption", no_argument, nullptr, kOwn},
+    {"ignore-zero-blocks", no_argument, nullptr, kOwn},
+    {"check-at-most-once", no_argument, nullptr, kOwn},
+    {"use-tasklets", no_argument, nullptr, kOwn},
+    {"fec-device", required_argument, nullptr, kOwn},
+    {"fec-offset", required_argument, nullptr, kOwn},
+    {"fec-roots", required_argument, nullptr, kOwn},
+    {"root-hash-file", required_argument, nullptr, kOwn},
     // Nodes under /dev, udev and read-ahead are the kernel's; dmsetup's scripts may ask for them.
     {"addnodeoncreate", no_argument, nullptr, kIgnored},
     {"addnodeonresume", no_argument, nullptr, kIgnored},
@@ -199,9 +218,12 @@ uint32_t group_id(const char* text) {
     return found->gr_gid;
 }
 
-// One option; false if getopt_long did not know it.
-bool take(int letter, Options& options) {
+// One option; false if getopt_long did not know it. `index`: of a long one, in kLong.
+bool take(int letter, int index, Options& options) {
     switch (letter) {
+        case kOwn:
+            options.own[kLong[index].name] = optarg == nullptr ? "" : optarg;
+            return true;
         case 'c':
         case 'C':
             options.columns = true;
@@ -417,9 +439,9 @@ CommandLine parse_command_line(int argc, char** argv) {
         line.options.mangling = parse_mangling(mode);
     const char* letters = command_of(argc, argv) == "top" ? kShortOfTop : kShort;
     optind = 0;
-    int letter;
-    while ((letter = getopt_long(argc, argv, letters, kLong, nullptr)) != -1)
-        if (!take(letter, line.options)) throw Refused(EINVAL, "");
+    int letter, index = 0;
+    while ((letter = getopt_long(argc, argv, letters, kLong, &index)) != -1)
+        if (!take(letter, index, line.options)) throw Refused(EINVAL, "");
     if (optind < argc) line.command = argv[optind++];
     line.arguments.assign(argv + optind, argv + argc);
     return line;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,6 +56,9 @@ struct Options {
     std::optional<std::string> svg, html;
     std::optional<double> delay;  // seconds
     std::string root;             // where doctor takes the host's files from: for tests
+
+    // What one command alone reads, by name: those of `verity` are veritysetup's.
+    std::map<std::string, std::string, std::less<>> own;
 
     bool help = false, version = false;
 };

@@ -79,6 +79,14 @@ Sector Table::allocated(Sector start, Sector length) const {
                                static_cast<double>(length));
 }
 
+// dm-ioctl.c's table_load: an immutable target stands alone, or with others of its type.
+bool Table::may_become(const Table& table) const {
+    const TargetType* type = rows_.front().target_type;
+    if (!type->traits.immutable || table.rows_.front().target_type == type) return true;
+    return std::any_of(table.rows_.begin(), table.rows_.end(),
+                       [](const Row& row) { return row.target_type->traits.wildcard; });
+}
+
 // Suspend and resume.
 
 void Table::presuspend() {

@@ -69,6 +69,9 @@ class Table {
     const std::vector<Row>& rows() const { return rows_; }
     Row& row_at(Sector sector);
 
+    // Whether `table` may take the place of this one, which is live.
+    bool may_become(const Table& table) const;
+
     // In the order in which the rows named them, each once.
     const std::vector<std::shared_ptr<Device>>& devices() const { return devices_; }
 

@@ -111,7 +111,18 @@ class TableBuilder {
                 known += (known.empty() ? "" : ", ") + std::string(each.name);
             throw refuse(words[2], EINVAL, "no target '" + words[2].text + "'", "one of " + known);
         }
+        check_alone(*type, words[2]);
         add(start, length, *type, std::vector<Word>(words.begin() + 3, words.end()));
+    }
+
+    void check_alone(const TargetType& type, const Word& word) const {
+        if (table_->rows_.empty()) return;
+        const TargetType& first = *table_->rows_.front().target_type;
+        if (!type.traits.singleton && !first.traits.singleton) return;
+        throw refuse(word, EINVAL,
+                     std::string(first.traits.singleton ? first.name : type.name) +
+                         " stands alone in a table, in one row",
+                     "a volume of its own for it, which rows of others can map");
     }
 
     Sector row_number(const Word& word, const char* what) const {

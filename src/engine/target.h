@@ -121,6 +121,11 @@ struct TargetType {
     std::string_view name;
     unsigned version[3];  // as Linux 6.12 counts it
     std::unique_ptr<Target> (*make)(TargetSetup&);
+    struct Traits {
+        bool singleton = false;  // its row is the only one of its table
+        bool immutable = false;  // no table of another target takes its place ...
+        bool wildcard = false;   // ... but one of this
+    } traits{};
 };
 
 // All targets there are, and one by its name or nullptr (registry.cc in src/targets).

@@ -126,6 +126,9 @@ Outcome Volume::unfit(const Table& table) const {
     if (!way.empty())
         return Refused(EINVAL, "the table stands on '" + name_ + "' itself: " + name_ + " -> " + way,
                        "a volume can't be its own device");
+    if (live_ && !live_->may_become(table))
+        return Refused(EINVAL, "'" + name_ + "' has a target that stays: " + live_->rows().front().type,
+                       "remove the volume, and create it with the other table");
     return {};
 }
 

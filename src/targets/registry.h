@@ -20,6 +20,7 @@ std::unique_ptr<Target> make_log_writes(TargetSetup& setup);
 std::unique_ptr<Target> make_striped(TargetSetup& setup);
 std::unique_ptr<Target> make_switch(TargetSetup& setup);
 std::unique_ptr<Target> make_unstriped(TargetSetup& setup);
+std::unique_ptr<Target> make_verity(TargetSetup& setup);
 std::unique_ptr<Target> make_zero(TargetSetup& setup);
 
 // For targets of which the kernel's constructor has one errno, EINVAL, even where a

@@ -95,9 +95,11 @@ class Dmfs:
             command += ["-o", ",".join(options)]
         self.pid = shop.serve(command, self.mnt).pid
 
-    def create(self, volume, table):
+    def create(self, volume, table, readonly=False):
         control = self.mnt / ".control" / volume
         os.mkdir(control)
+        if readonly:
+            self._write(control / "state", "ro\n", control / "error")
         self._write(control / "table", table, control / "error")
         return self.mnt / volume
 

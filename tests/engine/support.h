@@ -185,6 +185,11 @@ class FakeDevice final : public Device {
     }
     size_t held() const { return held_.size(); }
     void fail(Op op, int error) { errors_[static_cast<size_t>(op)] = error; }
+    // Requests that touch this sector.
+    void fail_at(Op op, Sector sector, int error) {
+        std::lock_guard guard(mutex_);
+        bad_[{op, sector}] = error;
+    }
     void set_size(Sector sectors) { size_ = sectors; }
     void set_extents(std::vector<Extent> extents) { extents_ = std::move(extents); }
     Limits& own_limits() { return limits_; }
@@ -210,6 +215,9 @@ class FakeDevice final : public Device {
         if (int error = errors_[static_cast<size_t>(bio.op)]; error != 0) return Status(error);
         if (bio.end() > size_) return Status(EIO);
         std::lock_guard guard(mutex_);
+        for (const auto& [place, error] : bad_)
+            if (place.first == bio.op && place.second >= bio.sector && place.second < bio.end())
+                return Status(error);
         if (bio.op == Op::read) memcpy(bio.data(), at(bio.sector), bio.bytes());
         if (bio.op == Op::write) memcpy(at(bio.sector), bio.data(), bio.bytes());
         if (bio.op == Op::discard || bio.op == Op::write_zeroes)
@@ -233,6 +241,7 @@ class FakeDevice final : public Device {
     std::vector<Seen> seen_;
     std::atomic<Sector> size_;
     std::atomic<int> errors_[5]{};
+    std::map<std::pair<Op, Sector>, int> bad_;
     std::vector<Extent> extents_;
     Limits limits_;
 };

@@ -11,8 +11,8 @@ namespace dmfs {
 
 namespace {
 
-constexpr size_t kMostBytes = 32767;         // of a key, as in the kernel
-constexpr size_t kMostDescription = 4096;    // likewise
+constexpr size_t kMostBytes = 32767;       // of a key, as in the kernel
+constexpr size_t kMostDescription = 4096;  // likewise
 constexpr const char* kTypes = "logon or user";
 
 std::string how_to_add(const std::string& type, const std::string& description) {

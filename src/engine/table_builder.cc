@@ -110,7 +110,8 @@ class TableBuilder {
             std::string known;
             for (const TargetType& each : source.registry.types)
                 known += (known.empty() ? "" : ", ") + std::string(each.name);
-            throw refuse(words[2], EINVAL, "no target '" + hide_digits(words[2].text) + "'", "one of " + known);
+            throw refuse(words[2], EINVAL, "no target '" + hide_digits(words[2].text) + "'",
+                         "one of " + known);
         }
         if (type->is_key == nullptr) place_.source = line;
         add(start, length, *type, std::vector<Word>(words.begin() + 3, words.end()));

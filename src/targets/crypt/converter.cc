@@ -82,7 +82,8 @@ void Converter::encrypt(const std::byte* in, std::byte* out, size_t bytes, Secto
 }
 
 void Converter::decrypt(std::byte* data, size_t bytes, Sector number) const {
-    each_run(data, bytes, number, [&](const Run& run, const SectorCipher& cipher) { decrypt_run(run, cipher); });
+    each_run(data, bytes, number,
+             [&](const Run& run, const SectorCipher& cipher) { decrypt_run(run, cipher); });
 }
 
 void Converter::encrypt_run(const std::byte* in, const Run& run, const SectorCipher& cipher) const {

@@ -27,6 +27,7 @@
 #include <strings.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <mutex>
 
@@ -50,7 +51,7 @@ constexpr size_t kShare = 32 << 10;       // ... in such parts
 constexpr size_t kLong = 16 << 10;        // from here on an executor's thread is not to compute
 constexpr size_t kZeros = 128 << 10;      // of one write of zeros
 
-enum Place : size_t { kCipherWord, kKeyWord, kOffsetWord, kDeviceWord, kStartWord, kOptionWords };
+enum RowWord : size_t { kCipherWord, kKeyWord, kOffsetWord, kDeviceWord, kStartWord, kOptionWords };
 
 class Crypt final : public OneDevice {
   public:
@@ -68,7 +69,8 @@ class Crypt final : public OneDevice {
     Task<Status> io(Bio bio) override {
         if (bio.op == Op::flush) return device().io(bio);
         if (bio.op == Op::discard)
-            return options_.allow_discards ? device().io(below(bio)) : Task<Status>::ready(Status(EOPNOTSUPP));
+            return options_.allow_discards ? device().io(below(bio))
+                                           : Task<Status>::ready(Status(EOPNOTSUPP));
         if ((bio.sector | bio.count) % sectors_in(options_.sector_bytes) != 0)
             return Task<Status>::ready(Status(EIO));
         if (bio.op == Op::read) return read(bio);
@@ -240,7 +242,8 @@ std::string Crypt::words(bool with_key) const {
         else if (word_.bytes == 0)
             key = "-";
         else
-            key = with_key && word_.key.size() != 0 ? hex_of(word_.key.bytes()) : std::string(2 * word_.bytes, '0');
+            key = with_key && word_.key.size() != 0 ? hex_of(word_.key.bytes())
+                                                    : std::string(2 * word_.bytes, '0');
     }
     std::string options = options_.words();
     return quote_word(spec_.text) + " " + key + " " + std::to_string(iv_offset_) + " " + place() +
@@ -249,10 +252,14 @@ std::string Crypt::words(bool with_key) const {
 
 // key set KEY, key wipe
 std::string Crypt::message(const std::vector<Word>& words) {
-    auto is = [&](size_t index, const char* text) { return strcasecmp(words[index].text.c_str(), text) == 0; };
-    if (words.size() < 2 || !is(0, "key")) throw refuse(words[0], "this is no message for crypt", "key set KEY, key wipe");
+    auto is = [&](size_t index, const char* text) {
+        return strcasecmp(words[index].text.c_str(), text) == 0;
+    };
+    if (words.size() < 2 || !is(0, "key"))
+        throw refuse(words[0], "this is no message for crypt", "key set KEY, key wipe");
     if (!suspended_)
-        throw refuse(words[0], "the key can be changed only while the volume is suspended", "suspend it first");
+        throw refuse(words[0], "the key can be changed only while the volume is suspended",
+                     "suspend it first");
     if (words.size() == 3 && is(1, "set"))
         set_key(words[2]);
     else if (words.size() == 2 && is(1, "wipe"))
@@ -270,7 +277,8 @@ void Crypt::set_key(const Word& text) {
         throw refuse(text, refused.reason(), refused.remedy());
     }
     if (word.bytes != word_.bytes)
-        throw refuse(text, "the key has " + std::to_string(word.bytes) + " bytes", "as many as before: " + std::to_string(word_.bytes));
+        throw refuse(text, "the key has " + std::to_string(word.bytes) + " bytes",
+                     "as many as before: " + std::to_string(word_.bytes));
     Secret key = fetch_key(word);
     converter_ = std::make_unique<Converter>(spec_, form(), key.bytes());
     std::lock_guard guard(word_mutex_);
@@ -285,13 +293,18 @@ void Crypt::wipe_key() {
     word_.bytes = bytes;
 }
 
-// A refusal of a part of a word, as one of the row. What it pointed at may be a piece of
-// the key: only its place is taken, never its text.
-Refused of_row(TargetSetup& setup, size_t index, const Refused& refused) {
-    const Place& place = refused.place();
-    if (place.file.empty() || refused.error() != EINVAL)
-        return setup.refuse(index, refused.reason(), refused.remedy(), refused.error());
-    return setup.refuse_part(index, place.column, place.length, refused.reason(), refused.remedy());
+// What `read` makes of a word of the row; what it refuses of the word is refused of the row.
+template <class Read>
+auto from_word(TargetSetup& setup, size_t index, Read read) {
+    try {
+        return read(setup.word(index));
+    } catch (const Refused& refused) {
+        const Place& place = refused.place();
+        Refused part = place.file.empty() ? setup.refuse(index, refused.reason(), refused.remedy())
+                                          : setup.refuse_part(index, place.column, place.length,
+                                                              refused.reason(), refused.remedy());
+        throw Refused(refused.error(), part.reason(), part.remedy()).at(part.place());
+    }
 }
 
 }  // namespace
@@ -306,24 +319,16 @@ bool is_crypt_key(size_t index, std::string_view word) {
 std::unique_ptr<Target> make_crypt(TargetSetup& setup) {
     using namespace crypt;
     setup.need_at_least(kOptionWords, "crypt CIPHER KEY IV_OFFSET DEVICE START [COUNT OPTION...]");
-    size_t index = kKeyWord;
-    try {
-        KeyWord word = parse_key(setup.word(kKeyWord));
-        Options options = parse_options(setup, kOptionWords);
-        index = kCipherWord;
-        CipherSpec spec = parse_cipher(setup.word(kCipherWord));
-        if ((spec.iv == IvKind::lmk || spec.iv == IvKind::tcw) && options.sector_bytes != kSectorBytes)
-            throw setup.refuse(kOptionWords, spec.text + " is made for sectors of 512 bytes", "no sector_size");
-        index = kKeyWord;
-        if (!takes_key(spec, word.bytes))
-            throw setup.refuse(kKeyWord, spec.text + " takes no key of " + std::to_string(word.bytes) + " bytes",
-                               key_sizes(spec) + " bytes");
-        Secret key = fetch_key(word);
-        return std::make_unique<Crypt>(setup, std::move(spec), options, std::move(word), key);
-    } catch (const Refused& refused) {
-        if (refused.place().file != "cipher" && refused.place().file != "key" && !refused.place().file.empty()) throw;
-        throw of_row(setup, index, refused);
-    }
+    KeyWord word = from_word(setup, kKeyWord, parse_key);
+    Options options = parse_options(setup, kOptionWords);
+    CipherSpec spec = from_word(setup, kCipherWord, parse_cipher);
+    if ((spec.iv == IvKind::lmk || spec.iv == IvKind::tcw) && options.sector_bytes != kSectorBytes)
+        throw setup.refuse(kOptionWords, spec.text + " is made for sectors of 512 bytes", "no sector_size");
+    if (!takes_key(spec, word.bytes))
+        throw setup.refuse(kKeyWord, spec.text + " takes no key of " + std::to_string(word.bytes) + " bytes",
+                           key_sizes(spec) + " bytes");
+    Secret key = from_word(setup, kKeyWord, [&](const std::string&) { return fetch_key(word); });
+    return std::make_unique<Crypt>(setup, std::move(spec), options, std::move(word), key);
 }
 
 }  // namespace dmfs

@@ -266,7 +266,8 @@ class Tcw final : public Iv {
 
 }  // namespace
 
-std::unique_ptr<Iv> make_iv(const CipherSpec& spec, std::span<const std::byte> extra, const SectorCipher& cipher) {
+std::unique_ptr<Iv> make_iv(const CipherSpec& spec, std::span<const std::byte> extra,
+                            const SectorCipher& cipher) {
     size_t bytes = spec.iv_bytes();
     switch (spec.iv) {
         case IvKind::none:

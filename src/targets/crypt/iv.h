@@ -48,6 +48,7 @@ class Iv {
 
 // `extra`: the end of the key, see KeyParts. `cipher`: with the first of the keys; it
 // lives as long as the Iv. nullptr if there are no vectors.
-std::unique_ptr<Iv> make_iv(const CipherSpec& spec, std::span<const std::byte> extra, const SectorCipher& cipher);
+std::unique_ptr<Iv> make_iv(const CipherSpec& spec, std::span<const std::byte> extra,
+                            const SectorCipher& cipher);
 
 }  // namespace dmfs::crypt

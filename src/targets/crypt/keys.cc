@@ -64,7 +64,8 @@ KeyWord parse_reference(std::string_view text) {
         throw refuse(type_at, word.type.size(), "no type of keys '" + word.type + "'", "logon or user");
     // It could not be printed: the kernel does not quote it.
     if (std::ranges::any_of(word.description, [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }))
-        throw refuse(type_end + 1, word.description.size(), "a blank in the description of a key", "one without");
+        throw refuse(type_end + 1, word.description.size(), "a blank in the description of a key",
+                     "one without");
     return word;
 }
 

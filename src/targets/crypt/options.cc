@@ -45,8 +45,9 @@ class OptionWords {
         uint64_t count = setup.number(at, "number of options", 0, kMostOptions);
         size_t left = setup.words() - at - 1;
         if (count > left)
-            throw setup.refuse(at, std::to_string(count) + " options are announced, " + std::to_string(left) + " follow",
-                               std::to_string(left));
+            throw setup.refuse(
+                at, std::to_string(count) + " options are announced, " + std::to_string(left) + " follow",
+                std::to_string(left));
         for (uint64_t i = 0; i < count; i++) option(++at_);
     }
 
@@ -77,11 +78,12 @@ class OptionWords {
     void sector_size(size_t index, std::string_view value) {
         std::optional<uint64_t> bytes = parse_decimal(value);
         if (!bytes || *bytes < kSectorBytes || *bytes > kMostSector || !std::has_single_bit(*bytes))
-            throw setup_.refuse(index, "no sectors of '" + std::string(value) + "' bytes", "512, 1024, 2048 or 4096");
+            throw setup_.refuse(index, "no sectors of '" + std::string(value) + "' bytes",
+                                "512, 1024, 2048 or 4096");
         if (setup_.length() % sectors_in(*bytes) != 0)
             throw setup_.refuse(index,
-                                "the row's " + std::to_string(setup_.length()) + " sectors of 512 bytes are not whole ones of " +
-                                    std::string(value),
+                                "the row's " + std::to_string(setup_.length()) +
+                                    " sectors of 512 bytes are not whole ones of " + std::string(value),
                                 "a length that is a multiple of " + std::to_string(sectors_in(*bytes)));
         options.sector_bytes = static_cast<uint32_t>(*bytes);
     }
@@ -111,7 +113,8 @@ std::string Options::words() const {
         if (this->*each.flag) words.emplace_back(each.name);
     if (sector_bytes != kSectorBytes) words.push_back("sector_size:" + std::to_string(sector_bytes));
     if (iv_large_sectors) words.emplace_back("iv_large_sectors");
-    if (integrity_key_bytes != 0) words.push_back("integrity_key_size:" + std::to_string(integrity_key_bytes));
+    if (integrity_key_bytes != 0)
+        words.push_back("integrity_key_size:" + std::to_string(integrity_key_bytes));
     if (words.empty()) return {};
     std::string text = std::to_string(words.size());
     for (const std::string& word : words) text += " " + word;

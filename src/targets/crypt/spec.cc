@@ -36,8 +36,8 @@ constexpr std::array<IvName, 10> kIvs{{
 }};
 
 // Of the crypto API: those that keep a tag beside the data.
-constexpr std::array<std::string_view, 8> kAuthenticated{
-    "gcm", "ccm", "authenc", "authencesn", "rfc7539", "rfc7539esp", "aegis128", "morus640"};
+constexpr std::array<std::string_view, 8> kAuthenticated{"gcm",     "ccm",        "authenc",  "authencesn",
+                                                         "rfc7539", "rfc7539esp", "aegis128", "morus640"};
 
 template <class List>
 std::string names_of(const List& list) {
@@ -74,8 +74,8 @@ class Parser {
     // CIPHER[:KEYS]-MODE-IV[:OPTION]
     void by_parts() {
         if (size_t at = text_.find('('); at != std::string_view::npos)
-            throw refuse(EINVAL, text_.substr(at, 1), "a name of the crypto API stands behind capi:",
-                         "capi:NAME-IV, or CIPHER-MODE-IV");
+            throw refuse(EINVAL, text_.substr(at, 1),
+                         "a name of the crypto API stands behind capi:", "capi:NAME-IV, or CIPHER-MODE-IV");
         std::optional<std::string_view> rest = text_;
         std::optional<std::string_view> keys = take(rest, '-');
         std::string_view cipher = *take(keys, ':');
@@ -128,14 +128,16 @@ class Parser {
         if (name.starts_with("essiv(") && name.ends_with(")")) {
             name = name.substr(6, name.size() - 7);
             size_t comma = name.rfind(',');
-            if (comma == std::string_view::npos) throw refuse(ENOENT, whole, "essiv(...) names no hash", "essiv(MODE(CIPHER),HASH)");
+            if (comma == std::string_view::npos)
+                throw refuse(ENOENT, whole, "essiv(...) names no hash", "essiv(MODE(CIPHER),HASH)");
             find_hash_named(name.substr(comma + 1));
             name = name.substr(0, comma);
         }
         size_t open = name.find('(');
         std::string_view mode = name.substr(0, open);
         if (std::ranges::find(kAuthenticated, mode) != kAuthenticated.end())
-            throw refuse(ENOENT, mode, std::string(mode) + " keeps tags beside the data, which comes with integrity",
+            throw refuse(ENOENT, mode,
+                         std::string(mode) + " keeps tags beside the data, which comes with integrity",
                          "a mode without them: " + names_of(mode_types()));
         if (open == std::string_view::npos || !name.ends_with(")"))
             throw refuse(ENOENT, name, "'" + std::string(name) + "' is no cipher in a mode",
@@ -143,17 +145,18 @@ class Parser {
         find(mode, name.substr(open + 1, name.size() - open - 2), name);
     }
 
-    void find_essiv(const std::optional<std::string_view>& iv, const std::optional<std::string_view>& option) {
+    void find_essiv(const std::optional<std::string_view>& iv,
+                    const std::optional<std::string_view>& option) {
         if (iv != "essiv") return;
-        if (!option || option->empty())
-            throw refuse(EINVAL, *iv, "essiv needs a hash", "essiv:sha256");
+        if (!option || option->empty()) throw refuse(EINVAL, *iv, "essiv needs a hash", "essiv:sha256");
         find_hash_named(*option);
     }
 
     void find_hash_named(std::string_view name) {
         spec_.essiv = find_hash(name);
         if (spec_.essiv == nullptr)
-            throw refuse(ENOENT, name, "no hash '" + std::string(name) + "'", "one of " + names_of(hash_types()));
+            throw refuse(ENOENT, name, "no hash '" + std::string(name) + "'",
+                         "one of " + names_of(hash_types()));
     }
 
     void find(std::string_view mode, std::string_view cipher, std::string_view both) {
@@ -163,14 +166,17 @@ class Parser {
                          "one of " + names_of(cipher_types()));
         spec_.mode = find_mode(mode);
         if (spec_.mode == nullptr)
-            throw refuse(ENOENT, mode, "no mode '" + std::string(mode) + "'", "one of " + names_of(mode_types()));
+            throw refuse(ENOENT, mode, "no mode '" + std::string(mode) + "'",
+                         "one of " + names_of(mode_types()));
         if (!spec_.mode->takes_cipher(*spec_.cipher))
-            throw refuse(ENOENT, both, "there is no " + std::string(mode) + " of " + std::string(cipher), takers(mode));
+            throw refuse(ENOENT, both, "there is no " + std::string(mode) + " of " + std::string(cipher),
+                         takers(mode));
         if (spec_.essiv == nullptr) return;
-        if (spec_.iv_bytes() != spec_.cipher->block_bytes || !spec_.cipher->takes_key(spec_.essiv->digest_bytes))
+        if (spec_.iv_bytes() != spec_.cipher->block_bytes ||
+            !spec_.cipher->takes_key(spec_.essiv->digest_bytes))
             throw refuse(ENOENT, both,
-                         "essiv encrypts vectors with a hash as key, and " + std::string(spec_.essiv->name) + " has " +
-                             std::to_string(spec_.essiv->digest_bytes) + " bytes",
+                         "essiv encrypts vectors with a hash as key, and " + std::string(spec_.essiv->name) +
+                             " has " + std::to_string(spec_.essiv->digest_bytes) + " bytes",
                          "a hash as long as a key of " + std::string(cipher) + ", as sha256 for aes");
     }
 

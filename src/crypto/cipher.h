@@ -21,16 +21,27 @@ namespace dmfs {
 class BlockCipher {
   public:
     virtual ~BlockCipher() = default;
-    virtual size_t block_bytes() const = 0;  // 8 or 16
-    virtual void encrypt(const std::byte* in, std::byte* out, size_t blocks) const = 0;
-    virtual void decrypt(const std::byte* in, std::byte* out, size_t blocks) const = 0;
+    virtual size_t block_bytes() const = 0;  // 8 or 16; 1 of cipher_null
+    // `blocks` blocks, each by itself. Many at once are several times as fast as one by one.
+    void encrypt(const std::byte* in, std::byte* out, size_t blocks) const {
+        encrypt(in, nullptr, out, blocks);
+    }
+    void decrypt(const std::byte* in, std::byte* out, size_t blocks) const {
+        decrypt(in, nullptr, out, blocks);
+    }
+    // What comes out is combined (xor) with `mask`, which is as long, and the same memory
+    // as `out` or none of it. nullptr: with nothing.
+    virtual void encrypt(const std::byte* in, const std::byte* mask, std::byte* out, size_t blocks) const = 0;
+    virtual void decrypt(const std::byte* in, const std::byte* mask, std::byte* out, size_t blocks) const = 0;
 };
 
 struct CipherType {
     std::string_view name;  // "aes"
     size_t block_bytes;
-    size_t least_key_bytes, most_key_bytes, key_step;                // a key has least + n * step bytes
-    SecretPtr<BlockCipher> (*make)(std::span<const std::byte> key);  // of such a size
+    size_t least_key_bytes, most_key_bytes, key_step;  // a key has least + n * step bytes
+    // For a key of such a size. nullptr: not a block cipher, but what adiantum is made
+    // of ("xchacha12,aes"), and only to be used with that mode.
+    SecretPtr<BlockCipher> (*make)(std::span<const std::byte> key);
 
     bool takes_key(size_t bytes) const {
         return bytes >= least_key_bytes && bytes <= most_key_bytes &&
@@ -46,8 +57,8 @@ class SectorCipher {
     virtual ~SectorCipher() = default;
     // Of one IV; 0: the mode needs none.
     virtual size_t iv_bytes() const = 0;
-    // `sectors` sectors of `sector_bytes` (a power of two from 512 to 4096), each with the
-    // next `iv_bytes()` of `ivs`.
+    // `sectors` sectors of `sector_bytes` (some whole blocks; 16 or more with adiantum), each
+    // with the next `iv_bytes()` of `ivs`. A whole request in one call is the fastest.
     virtual void encrypt(const std::byte* in, std::byte* out, size_t sector_bytes, size_t sectors,
                          const std::byte* ivs) const = 0;
     virtual void decrypt(const std::byte* in, std::byte* out, size_t sector_bytes, size_t sectors,

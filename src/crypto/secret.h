@@ -1,6 +1,10 @@
 // Secret: bytes that nobody but their user is to see. They lie in pages that are
-// locked into memory where the host allows it, never go into a core file, are not
-// inherited by a fork, and are wiped when they are given back.
+// locked into memory where the host allows it (the log says once where it does not),
+// never go into a core file, are not inherited by a fork (a child that reads them ends
+// by SIGSEGV), and are wiped when they are given back. May be used by several threads.
+//
+// The first secret makes the whole process one without core files (PR_SET_DUMPABLE),
+// since stacks and registers see keys too.
 
 #pragma once
 
@@ -12,12 +16,14 @@
 
 namespace dmfs {
 
-// Throws std::bad_alloc. Of no alignment beyond 64 bytes.
+// Zeros, aligned to 64 bytes. Throws std::bad_alloc.
 void* allocate_secret(size_t bytes);
 // Wipes it and gives it back.
 void free_secret(void* memory, size_t bytes) noexcept;
 // Overwrites memory in a way that no compiler leaves out.
 void wipe(std::span<std::byte> memory) noexcept;
+// Before the first secret: core files and debuggers stay possible, for who looks for a bug.
+void let_process_be_dumped();
 
 class Secret {
   public:

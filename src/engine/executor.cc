@@ -19,6 +19,7 @@ thread_local bool on_executor_thread = false;
 }  // namespace
 
 void this_is_executor_thread() { on_executor_thread = true; }
+bool is_executor_thread() { return on_executor_thread; }
 
 // A coroutine that owns itself: its frame goes when it is done.
 struct Spawned {

@@ -96,6 +96,8 @@ class InlineTurn {
 
 // Marks the calling thread as an executor's own, for as long as it runs.
 void this_is_executor_thread();
+// Whether it is one: long work there would hold up others.
+bool is_executor_thread();
 
 // co_await Wait(executor, operation): the operation's result.
 class Wait {

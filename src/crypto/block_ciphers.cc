@@ -1,0 +1,253 @@
+// The block ciphers, by Crypto++.
+//
+// Two of the library's habits are not ours:
+//
+// 1. Some of its objects keep round keys in blocks of the heap, which is neither locked
+//    nor kept out of core files (aes, camellia, sm4). Housed moves these blocks: an
+//    object with a key of zeros says how large they are; another one is given secret
+//    memory of that size, which the library finds large enough and keeps.
+// 2. Some compute in memory of the object although it is const (sm4, cast5, cast6; aes on
+//    processors without AES instructions), so two threads must not use it at once.
+//    Such a cipher has several objects, Lanes, and each call takes one of its own.
+
+#include <crypto++/blowfish.h>
+#include <crypto++/camellia.h>
+#include <crypto++/cast.h>
+#include <crypto++/cpu.h>
+#include <crypto++/des.h>
+#include <crypto++/rijndael.h>
+#include <crypto++/seed.h>
+#include <crypto++/serpent.h>
+#include <crypto++/sm4.h>
+#include <crypto++/twofish.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <stdexcept>
+#include <thread>
+
+#include "crypto/block_ciphers.h"
+
+namespace dmfs {
+
+namespace {
+
+using Bytes = std::span<const std::byte>;
+
+const CryptoPP::byte* raw(const std::byte* bytes) { return reinterpret_cast<const CryptoPP::byte*>(bytes); }
+CryptoPP::byte* raw(std::byte* bytes) { return reinterpret_cast<CryptoPP::byte*>(bytes); }
+
+// A block of the library's, opened.
+template <class Block>
+struct Opened : Block {
+    using Block::m_ptr;
+    using Block::m_size;
+    static auto& pointer(Block& block) { return block.*(&Opened::m_ptr); }
+    static auto& size(Block& block) { return block.*(&Opened::m_size); }
+};
+
+// The library's object, by a class that names its blocks of the heap: blocks(visit).
+template <class Keyed>
+class Housed : public Keyed {
+  public:
+    explicit Housed(Bytes key) {
+        Keyed sample;
+        std::array<CryptoPP::byte, 64> zeros{};
+        sample.SetKey(zeros.data(), key.size());
+        std::vector<size_t> sizes;
+        sample.blocks([&](auto& block) { sizes.push_back(block.size()); });
+        size_t next = 0;
+        this->blocks([&](auto& block) { house(block, sizes[next++]); });
+        this->SetKey(raw(key.data()), key.size());
+        next = 0;
+        this->blocks([&](auto& block) {
+            if (reinterpret_cast<std::byte*>(block.data()) != homes_[next++].bytes().data())
+                throw std::logic_error("a cipher's round keys are not where they should be");
+        });
+    }
+    Housed(const Housed&) = delete;
+    ~Housed() {
+        this->blocks([](auto& block) { leave(block); });
+    }
+
+  private:
+    template <class Block>
+    void house(Block& block, size_t size) {
+        homes_[count_] = Secret(std::max<size_t>(size, 1) * sizeof(*block.data()));
+        Opened<Block>::pointer(block) =
+            reinterpret_cast<decltype(block.data())>(homes_[count_].bytes().data());
+        Opened<Block>::size(block) = size;
+        count_++;
+    }
+    // Before the library would free it.
+    template <class Block>
+    static void leave(Block& block) {
+        Opened<Block>::pointer(block) = nullptr;
+        Opened<Block>::size(block) = 0;
+    }
+
+    std::array<Secret, 2> homes_;
+    size_t count_ = 0;
+};
+
+template <class Object>
+struct RijndaelBlocks : Object {
+    template <class Visit>
+    void blocks(Visit visit) {
+        visit(this->m_key);
+        visit(this->m_aliasBlock);
+    }
+};
+template <class Object>
+struct CamelliaBlocks : Object {
+    template <class Visit>
+    void blocks(Visit visit) {
+        visit(this->m_key);
+    }
+};
+template <class Object>
+struct Sm4Blocks : Object {
+    template <class Visit>
+    void blocks(Visit visit) {
+        visit(this->m_rkeys);
+        visit(this->m_wspace);
+    }
+};
+
+// The library's object, whose round keys are all within it.
+template <class Object>
+struct Inline : Object {
+    explicit Inline(Bytes key) { this->SetKey(raw(key.data()), key.size()); }
+};
+
+// Objects of which each call takes one, if they compute in themselves.
+template <class Object, size_t kCount>
+class Lanes {
+  public:
+    explicit Lanes(Bytes key) {
+        for (SecretPtr<Lane>& lane : lanes_) lane = make_secret<Lane>(key);
+    }
+
+    void run(const std::byte* in, const std::byte* mask, std::byte* out, size_t blocks) const {
+        if constexpr (kCount == 1)
+            return process(lanes_[0]->object, in, mask, out, blocks);
+        else
+            for (size_t at = 0;; at = (at + 1) % kCount) {
+                Lane& lane = *lanes_[at];
+                if (!lane.taken.test_and_set(std::memory_order_acquire)) {
+                    process(lane.object, in, mask, out, blocks);
+                    lane.taken.clear(std::memory_order_release);
+                    return;
+                }
+                if (at == kCount - 1) std::this_thread::yield();
+            }
+    }
+
+  private:
+    struct Lane {
+        explicit Lane(Bytes key) : object(key) {}
+        Object object;
+        std::atomic_flag taken = ATOMIC_FLAG_INIT;
+    };
+
+    static void process(const Object& object, const std::byte* in, const std::byte* mask, std::byte* out,
+                        size_t blocks) {
+        using Transformation = CryptoPP::BlockTransformation;
+        static_cast<const Transformation&>(object).AdvancedProcessBlocks(
+            raw(in), raw(mask), raw(out), blocks * Object::BLOCKSIZE, Transformation::BT_AllowParallel);
+    }
+
+    std::array<SecretPtr<Lane>, kCount> lanes_;
+};
+
+template <class Encryption, class Decryption, size_t kLanes>
+class CryptoppCipher final : public BlockCipher {
+  public:
+    explicit CryptoppCipher(Bytes key) : encryption_(key), decryption_(key) {}
+
+    size_t block_bytes() const override { return Encryption::BLOCKSIZE; }
+    void encrypt(const std::byte* in, const std::byte* mask, std::byte* out, size_t blocks) const override {
+        encryption_.run(in, mask, out, blocks);
+    }
+    void decrypt(const std::byte* in, const std::byte* mask, std::byte* out, size_t blocks) const override {
+        decryption_.run(in, mask, out, blocks);
+    }
+
+  private:
+    Lanes<Encryption, kLanes> encryption_;
+    Lanes<Decryption, kLanes> decryption_;
+};
+
+constexpr size_t kManyLanes = 8;  // more threads than that in one cipher wait for one another
+
+template <class Algorithm, size_t kLanes = 1>
+SecretPtr<BlockCipher> make(Bytes key) {
+    using Encryption = Inline<typename Algorithm::Encryption>;
+    using Decryption = Inline<typename Algorithm::Decryption>;
+    return make_secret<CryptoppCipher<Encryption, Decryption, kLanes>>(key);
+}
+
+template <class Algorithm, template <class> class Blocks, size_t kLanes = 1>
+SecretPtr<BlockCipher> make_housed(Bytes key) {
+    using Encryption = Housed<Blocks<typename Algorithm::Encryption>>;
+    using Decryption = Housed<Blocks<typename Algorithm::Decryption>>;
+    return make_secret<CryptoppCipher<Encryption, Decryption, kLanes>>(key);
+}
+
+// Any length up to 32 stands for itself, a one and zeros; so Serpent's paper has it,
+// while the library takes only some lengths.
+SecretPtr<BlockCipher> make_serpent(Bytes key) {
+    Secret whole(32);
+    std::ranges::copy(key, whole.bytes().begin());
+    if (key.size() < 32) whole.bytes()[key.size()] = std::byte{1};
+    return make<CryptoPP::Serpent>(whole.bytes());
+}
+
+// Linux' cipher_null: everything is as it was.
+class NullCipher final : public BlockCipher {
+  public:
+    size_t block_bytes() const override { return 1; }
+    void encrypt(const std::byte* in, const std::byte* mask, std::byte* out, size_t blocks) const override {
+        for (size_t i = 0; i < blocks; i++) out[i] = mask == nullptr ? in[i] : in[i] ^ mask[i];
+    }
+    void decrypt(const std::byte* in, const std::byte* mask, std::byte* out, size_t blocks) const override {
+        encrypt(in, mask, out, blocks);
+    }
+};
+
+SecretPtr<BlockCipher> make_null(Bytes) { return make_secret<NullCipher>(); }
+
+}  // namespace
+
+SecretPtr<BlockCipher> make_cryptopp_aes(Bytes key) {
+    if (CryptoPP::HasAESNI()) return make_housed<CryptoPP::Rijndael, RijndaelBlocks>(key);
+    return make_housed<CryptoPP::Rijndael, RijndaelBlocks, kManyLanes>(key);
+}
+
+const std::vector<CipherType>& cipher_types() {
+    // The lengths of keys are those that Linux takes.
+    static const std::vector<CipherType> types = {
+        {"aes", 16, 16, 32, 8, make_cryptopp_aes},
+        {"serpent", 16, 0, 32, 1, make_serpent},
+        {"twofish", 16, 16, 32, 8, make<CryptoPP::Twofish>},
+        {"camellia", 16, 16, 32, 8, make_housed<CryptoPP::Camellia, CamelliaBlocks>},
+        {"cast5", 8, 5, 16, 1, make<CryptoPP::CAST128, kManyLanes>},
+        {"cast6", 16, 16, 32, 4, make<CryptoPP::CAST256, kManyLanes>},
+        {"blowfish", 8, 4, 56, 1, make<CryptoPP::Blowfish>},
+        {"des3_ede", 8, 24, 24, 0, make<CryptoPP::DES_EDE3>},
+        {"des", 8, 8, 8, 0, make<CryptoPP::DES>},
+        {"sm4", 16, 16, 16, 0, make_housed<CryptoPP::SM4, Sm4Blocks, kManyLanes>},
+        {"seed", 16, 16, 16, 0, make<CryptoPP::SEED>},
+        {"cipher_null", 1, 0, 0, 0, make_null},
+    };
+    return types;
+}
+
+const CipherType* find_cipher(std::string_view name) {
+    auto at = std::ranges::find(cipher_types(), name, &CipherType::name);
+    return at == cipher_types().end() ? nullptr : &*at;
+}
+
+}  // namespace dmfs

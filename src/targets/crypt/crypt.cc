@@ -31,6 +31,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "crypto/hex.h"
 #include "engine/locks.h"
 #include "targets/crypt/converter.h"
 #include "targets/crypt/keys.h"
@@ -55,12 +56,13 @@ enum RowWord : size_t { kCipherWord, kKeyWord, kOffsetWord, kDeviceWord, kStartW
 
 class Crypt final : public OneDevice {
   public:
-    Crypt(TargetSetup& setup, CipherSpec spec, const Options& options, KeyWord word, const Secret& key)
+    Crypt(TargetSetup& setup, CipherSpec spec, const Options& options, Sector iv_offset, KeyWord word,
+          const Secret& key)
         : OneDevice(setup, kDeviceWord),
           executor_(setup.executor()),
           spec_(std::move(spec)),
           options_(options),
-          iv_offset_(offset_word(setup, options)),
+          iv_offset_(iv_offset),
           sealed_(setup.executor(), kMostSealed),
           word_(std::move(word)) {
         converter_ = std::make_unique<Converter>(spec_, form(), key.bytes());
@@ -103,8 +105,6 @@ class Crypt final : public OneDevice {
   private:
     SectorForm form() const { return {options_.sector_bytes, options_.iv_large_sectors}; }
     Sector number_of(Sector at) const { return iv_offset_ + at; }
-
-    static Sector offset_word(TargetSetup& setup, const Options& options);
 
     Task<Status> read(Bio bio);
     Task<Status> decrypt_later(Task<Status> reading, Bio bio);
@@ -225,12 +225,14 @@ void Crypt::explain(Op op, Sector at, Sector count, const StepVisitor& visit) co
 
 // Words.
 
-Sector Crypt::offset_word(TargetSetup& setup, const Options& options) {
-    Sector offset = setup.sector(kOffsetWord, "offset of the vectors");
+// A number of sectors that is to be whole ones of sector_size.
+Sector whole_sectors(TargetSetup& setup, size_t index, const char* what, const Options& options) {
+    Sector number = setup.sector(index, what);
     Sector block = sectors_in(options.sector_bytes);
-    if (offset % block == 0) return offset;
-    throw setup.refuse(kOffsetWord, "offset " + std::to_string(offset) + " is no multiple of the sector size",
-                       "a multiple of " + std::to_string(block));
+    if (number % block == 0) return number;
+    throw setup.refuse(
+        index, std::string(what) + " " + std::to_string(number) + " is no multiple of the sector size",
+        "a multiple of " + std::to_string(block));
 }
 
 std::string Crypt::words(bool with_key) const {
@@ -269,11 +271,14 @@ std::string Crypt::message(const std::vector<Word>& words) {
     return {};
 }
 
+// As in the kernel, digits that are none leave the volume without a key. Any other key that
+// is refused leaves it as it was.
 void Crypt::set_key(const Word& text) {
     KeyWord word;
     try {
         word = parse_key(text.text);
     } catch (const Refused& refused) {
+        if (text.text.size() / 2 == word_.bytes && is_crypt_key(kKeyWord, text.text)) wipe_key();
         throw refuse(text, refused.reason(), refused.remedy());
     }
     if (word.bytes != word_.bytes)
@@ -328,7 +333,9 @@ std::unique_ptr<Target> make_crypt(TargetSetup& setup) {
         throw setup.refuse(kKeyWord, spec.text + " takes no key of " + std::to_string(word.bytes) + " bytes",
                            key_sizes(spec) + " bytes");
     Secret key = from_word(setup, kKeyWord, [&](const std::string&) { return fetch_key(word); });
-    return std::make_unique<Crypt>(setup, std::move(spec), options, std::move(word), key);
+    Sector iv_offset = whole_sectors(setup, kOffsetWord, "offset of the vectors", options);
+    whole_sectors(setup, kStartWord, "start", options);
+    return std::make_unique<Crypt>(setup, std::move(spec), options, iv_offset, std::move(word), key);
 }
 
 }  // namespace dmfs

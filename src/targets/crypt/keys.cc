@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/words.h"
+#include "crypto/hex.h"
 #include "crypto/keyring.h"
 
 namespace dmfs::crypt {
@@ -18,28 +19,15 @@ Refused refuse(size_t column, size_t length, std::string reason, std::string rem
         .at(Place{"key", 1, {}, column, std::max<size_t>(length, 1)});
 }
 
-int digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
+// As in the kernel, an odd digit at the end is no part of the key.
 KeyWord parse_digits(std::string_view text) {
-    if (text.size() % 2 != 0)
-        throw refuse(0, text.size(), "the key has " + std::to_string(text.size()) + " hexadecimal digits",
-                     "two for each byte");
+    text = text.substr(0, text.size() / 2 * 2);
+    if (text.empty())
+        throw refuse(0, 1, "the key is empty", "two digits for each byte, or - for a cipher without a key");
     if (text.size() / 2 > kMostKey) throw refuse(0, text.size(), "the key is too long", "fewer bytes");
     KeyWord word;
     word.bytes = text.size() / 2;
-    word.key = Secret(word.bytes);
-    for (size_t i = 0; i < text.size(); i++) {
-        int value = digit(text[i]);
-        if (value < 0)
-            throw refuse(i, 1, "byte " + std::to_string(i) + " of the key is no hexadecimal digit",
-                         "0 to 9, a to f; or :BYTES:TYPE:DESCRIPTION of a keyring");
-        std::byte& place = word.key.bytes()[i / 2];
-        place = place << 4 | static_cast<std::byte>(value);
-    }
+    word.key = parse_hex(text);
     return word;
 }
 
@@ -74,7 +62,6 @@ KeyWord parse_reference(std::string_view text) {
 KeyWord parse_key(std::string_view text) {
     if (text == "-") return {};
     if (text.starts_with(':')) return parse_reference(text);
-    if (text.empty()) throw refuse(0, 1, "the key is empty", "- for a cipher that needs none");
     return parse_digits(text);
 }
 
@@ -86,17 +73,6 @@ Secret fetch_key(const KeyWord& word) {
                   "the keyring's " + word.type + " key " + word.description + " has " +
                       std::to_string(key.size()) + " bytes, not " + std::to_string(word.bytes),
                   ":" + std::to_string(key.size()) + ":" + word.type + ":" + word.description);
-}
-
-std::string hex_of(std::span<const std::byte> bytes) {
-    constexpr char kDigits[] = "0123456789abcdef";
-    std::string text;
-    text.reserve(2 * bytes.size());
-    for (std::byte each : bytes) {
-        text += kDigits[static_cast<unsigned>(each) >> 4];
-        text += kDigits[static_cast<unsigned>(each) & 15];
-    }
-    return text;
 }
 
 }  // namespace dmfs::crypt

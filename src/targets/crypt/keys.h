@@ -1,6 +1,6 @@
 // The second word of a crypt row: its key, or where to find it.
 //
-//     00112233...                hexadecimal digits, two for each byte
+//     00112233...                hexadecimal digits, two for each byte; one more is passed over
 //     :32:logon:my-disk          32 bytes that a keyring holds under this type and description
 //     -                          no key, for a cipher that needs none
 
@@ -27,7 +27,5 @@ struct KeyWord {
 KeyWord parse_key(std::string_view text);
 // The key that the word means, from where it is. Throws Refused.
 Secret fetch_key(const KeyWord& word);
-
-std::string hex_of(std::span<const std::byte> bytes);
 
 }  // namespace dmfs::crypt

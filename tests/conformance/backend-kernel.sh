@@ -40,6 +40,9 @@ be_limits() {
 	for f in logical_block_size physical_block_size minimum_io_size; do echo "$f $(<"$queue/$f")"; done
 	echo "discards $(($(<"$queue/discard_max_bytes") > 0))"
 }
+be_key() { # add|remove TYPE NAME [TEXT]
+	if [[ $1 == add ]]; then printf %s "$4" | keyctl padd "$2" "$3" @u >/dev/null; else keyctl unlink "$(keyctl search @u "$2" "$3")" @u; fi
+}
 volumes() { # NODE NAME NUMBER of each
 	local f n num
 	for f in /sys/block/dm-*; do

@@ -30,7 +30,7 @@
 #   note TEXT                       a comment in the transcript
 #   departs ANSWER WHY              dmfs answers the next verb with ANSWER, on purpose
 #   limits NAME                     block sizes, and whether it takes discards
-#   needs COMMAND...                first of all: where this fails, `run` skips the scenario
+#   key add TYPE NAME TEXT          a key that tables can name; key remove TYPE NAME
 #   pause SECONDS
 # A verb that the implementation refuses prints `refused: ERRNO` (or `refused`,
 # where the tool knew no errno), and the scenario goes on.
@@ -104,7 +104,7 @@ show()    { verb show "$@"; local rc=0; outward "$*"; bash -c "$REPLY" >"$WORKDI
 note()    { say "# $*"; }
 departs() { say "# dmfs answers '$1': ${*:2}"; }
 limits()  { verb limits "$@"; be_limits "$1" | sed 's/^/  /'; }
-needs()   { :; }
+key()     { verb key "$@"; try be_key "$@"; }
 pause()   { verb pause "$@"; sleep "$1"; }
 
 declare -gA PATH_OF=() HELD=()
@@ -132,5 +132,5 @@ run_scenario() { # run_scenario FILE: the transcript on standard output
 }
 
 # Back-end functions: be_begin be_end be_disk be_path be_dm be_create be_load
-# be_reload be_dropcache be_settle be_limits, and the filter `inward`, which turns the
+# be_reload be_dropcache be_settle be_limits be_key, and the filter `inward`, which turns the
 # implementation's names for disks and volumes into @name.

@@ -1,5 +1,8 @@
 #include "base/files.h"
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <fstream>
 
 namespace dmfs {
@@ -9,6 +12,17 @@ std::string first_line(const std::string& path) {
     std::string line;
     std::getline(file, line);
     return line;
+}
+
+int write_all(int fd, std::string_view text) {
+    while (!text.empty()) {
+        ssize_t put = write(fd, text.data(), text.size());
+        if (put >= 0)
+            text.remove_prefix(static_cast<size_t>(put));
+        else if (errno != EINTR)
+            return errno;
+    }
+    return 0;
 }
 
 }  // namespace dmfs

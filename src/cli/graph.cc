@@ -8,6 +8,7 @@
 
 #include <filesystem>
 
+#include "base/files.h"
 #include "cli/commands.h"
 #include "cli/graph_draw.h"
 
@@ -34,14 +35,7 @@ void write_file(const std::string& file, const std::string& text) {
     }
     int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) throw Refused(errno, "cannot write " + file);
-    int error = 0;
-    for (size_t at = 0; at < text.size() && error == 0;) {
-        ssize_t put = write(fd, text.data() + at, text.size() - at);
-        if (put >= 0)
-            at += static_cast<size_t>(put);
-        else if (errno != EINTR)
-            error = errno;
-    }
+    int error = write_all(fd, text);
     if (close(fd) != 0 && error == 0) error = errno;
     if (error != 0) throw Refused(error, "cannot write " + file);
 }

@@ -142,9 +142,8 @@ std::string facts_of(const GraphVolume& volume) {
 }
 
 std::string facts_of(const GraphDevice& device) {
-    std::string text = device.kind == "ram"     ? "memory"
-                       : device.kind == "block" ? "block device " + printable(device.number)
-                                                : printable(device.kind);
+    std::string text =
+        device.kind == "block" ? "block device " + printable(device.number) : printable(device.kind);
     text += ", " + size_text(bytes_of(device.sectors));
     if (device.kind == "file" && device.allocated < device.sectors)
         text += fmt::format(" ({} of it allocated)", size_text(bytes_of(device.allocated)));

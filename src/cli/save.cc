@@ -12,6 +12,7 @@
 #include <functional>
 #include <set>
 
+#include "base/files.h"
 #include "base/words.h"
 #include "cli/commands.h"
 #include "dm/config.h"
@@ -94,14 +95,7 @@ void write_atomically(const std::string& path, const std::string& text) {
     std::string temporary = path + ".XXXXXX";
     int fd = mkostemp(temporary.data(), O_CLOEXEC);
     if (fd < 0) throw Refused(errno, "cannot make " + temporary);
-    int error = 0;
-    for (size_t at = 0; at < text.size() && error == 0;) {
-        ssize_t put = write(fd, text.data() + at, text.size() - at);
-        if (put >= 0)
-            at += static_cast<size_t>(put);
-        else if (errno != EINTR)
-            error = errno;
-    }
+    int error = write_all(fd, text);
     if (error == 0 && fsync(fd) != 0) error = errno;
     if (close(fd) != 0 && error == 0) error = errno;
     if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;

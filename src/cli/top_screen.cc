@@ -7,17 +7,14 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/files.h"
+
 namespace dmfs::cli {
 
 namespace {
 
-void put(const std::string& text) {
-    for (size_t at = 0; at < text.size();) {
-        ssize_t count = write(STDOUT_FILENO, text.data() + at, text.size() - at);
-        if (count < 0 && errno != EINTR) return;
-        if (count > 0) at += static_cast<size_t>(count);
-    }
-}
+// Where the terminal is gone, the loop hears of it from poll.
+void put(const std::string& text) { static_cast<void>(write_all(STDOUT_FILENO, text)); }
 
 bool set(const char* name) {
     const char* value = getenv(name);

@@ -28,6 +28,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "crypto/aes_fast.h"
 #include "crypto/block_ciphers.h"
 
 namespace dmfs {
@@ -52,44 +53,52 @@ struct Opened : Block {
 template <class Keyed>
 class Housed : public Keyed {
   public:
-    explicit Housed(Bytes key) {
+    // The destructor also runs if this throws, since an object was already made.
+    explicit Housed(Bytes key) : Housed() {
         Keyed sample;
         std::array<CryptoPP::byte, 64> zeros{};
         sample.SetKey(zeros.data(), key.size());
-        std::vector<size_t> sizes;
-        sample.blocks([&](auto& block) { sizes.push_back(block.size()); });
-        size_t next = 0;
-        this->blocks([&](auto& block) { house(block, sizes[next++]); });
+        size_t sizes[kMost] = {}, next = 0;
+        sample.blocks([&](auto& block) { sizes[next++] = block.size(); });
+        next = 0;
+        this->blocks([&](auto& block) {
+            homes_[next] = Secret(std::max<size_t>(sizes[next], 1) * sizeof(*block.data()));
+            place(block, homes_[next].bytes().data(), sizes[next]);
+            next++;
+        });
         this->SetKey(raw(key.data()), key.size());
         next = 0;
         this->blocks([&](auto& block) {
-            if (reinterpret_cast<std::byte*>(block.data()) != homes_[next++].bytes().data())
-                throw std::logic_error("a cipher's round keys are not where they should be");
+            if (!is_at_home(block, next++))
+                throw std::logic_error("a cipher's round keys are not in secret memory");
         });
     }
     Housed(const Housed&) = delete;
+    Housed& operator=(const Housed&) = delete;
+    // Takes them away before the library would free them.
     ~Housed() {
-        this->blocks([](auto& block) { leave(block); });
+        size_t next = 0;
+        this->blocks([&](auto& block) {
+            if (is_at_home(block, next++)) place(block, nullptr, 0);
+        });
     }
 
   private:
+    static constexpr size_t kMost = 2;
+
+    Housed() = default;
     template <class Block>
-    void house(Block& block, size_t size) {
-        homes_[count_] = Secret(std::max<size_t>(size, 1) * sizeof(*block.data()));
-        Opened<Block>::pointer(block) =
-            reinterpret_cast<decltype(block.data())>(homes_[count_].bytes().data());
+    static void place(Block& block, std::byte* memory, size_t size) {
+        Opened<Block>::pointer(block) = reinterpret_cast<decltype(block.data())>(memory);
         Opened<Block>::size(block) = size;
-        count_++;
     }
-    // Before the library would free it.
     template <class Block>
-    static void leave(Block& block) {
-        Opened<Block>::pointer(block) = nullptr;
-        Opened<Block>::size(block) = 0;
+    bool is_at_home(Block& block, size_t i) {
+        return block.data() != nullptr &&
+               reinterpret_cast<std::byte*>(block.data()) == homes_[i].bytes().data();
     }
 
-    std::array<Secret, 2> homes_;
-    size_t count_ = 0;
+    std::array<Secret, kMost> homes_;
 };
 
 template <class Object>
@@ -226,10 +235,19 @@ SecretPtr<BlockCipher> make_cryptopp_aes(Bytes key) {
     return make_housed<CryptoPP::Rijndael, RijndaelBlocks, kManyLanes>(key);
 }
 
+namespace {
+
+SecretPtr<BlockCipher> make_aes(Bytes key) {
+    AesWay way = best_aes_way();
+    return way == AesWay::none ? make_cryptopp_aes(key) : make_fast_aes(way, key);
+}
+
+}  // namespace
+
 const std::vector<CipherType>& cipher_types() {
     // The lengths of keys are those that Linux takes.
     static const std::vector<CipherType> types = {
-        {"aes", 16, 16, 32, 8, make_cryptopp_aes},
+        {"aes", 16, 16, 32, 8, make_aes},
         {"serpent", 16, 0, 32, 1, make_serpent},
         {"twofish", 16, 16, 32, 8, make<CryptoPP::Twofish>},
         {"camellia", 16, 16, 32, 8, make_housed<CryptoPP::Camellia, CamelliaBlocks>},
@@ -241,6 +259,8 @@ const std::vector<CipherType>& cipher_types() {
         {"sm4", 16, 16, 16, 0, make_housed<CryptoPP::SM4, Sm4Blocks, kManyLanes>},
         {"seed", 16, 16, 16, 0, make<CryptoPP::SEED>},
         {"cipher_null", 1, 0, 0, 0, make_null},
+        {"xchacha12,aes", 16, 32, 32, 0, nullptr},
+        {"xchacha20,aes", 16, 32, 32, 0, nullptr},
     };
     return types;
 }

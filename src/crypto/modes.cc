@@ -5,6 +5,7 @@
 //     ctr    C[i] = P[i] ^ E(IV + i), a big-endian number
 //     xts    C[i] = E(P[i] ^ T[i]) ^ T[i], T[i] = E'(IV) * x^i      two keys
 //     lrw    the same,                     T[i] = K' * (IV + i)     a key and a block
+//     adiantum has a file of its own
 //
 // A block cipher is several times as fast with many blocks in one call. So each mode
 // first writes what it combines with the data (tweaks, counters, the ciphertext before
@@ -20,8 +21,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "crypto/block_ciphers.h"
+#include "crypto/adiantum.h"
+#include "crypto/aes_fast.h"
 #include "crypto/gf128.h"
+#include "crypto/scratch.h"
 
 namespace dmfs {
 
@@ -29,31 +32,6 @@ namespace {
 
 constexpr size_t kBlock = 16;
 constexpr size_t kPiece = 4096;  // bytes of data that are in flight, a part of the first cache
-
-// Tweaks and plaintext on the stack; wiped as far as it was used.
-template <size_t kBytes>
-struct Scratch {
-    Scratch() {}  // not zeroed: it costs more than a small sector's cipher
-    ~Scratch() { wipe({bytes, used}); }
-    std::byte* to(size_t end) {
-        used = std::max(used, end);
-        return bytes;
-    }
-    size_t used = 0;
-    alignas(64) std::byte bytes[kBytes];
-};
-
-void combine(const std::byte* a, const std::byte* b, std::byte* out, size_t bytes) {
-    size_t i = 0;
-    for (; i + 8 <= bytes; i += 8) {
-        uint64_t x, y;
-        memcpy(&x, a + i, 8);
-        memcpy(&y, b + i, 8);
-        x ^= y;
-        memcpy(out + i, &x, 8);
-    }
-    for (; i < bytes; i++) out[i] = a[i] ^ b[i];
-}
 
 class Ecb final : public SectorCipher {
   public:
@@ -154,18 +132,20 @@ class Ctr final : public SectorCipher {
         Scratch<kPiece> counters;
         Counter counter;
         size_t total = sector_bytes * sectors;
-        size_t in_sector = 0;
+        size_t left = 0;  // of the sector
         while (total > 0) {
             size_t piece = std::min(total, kPiece);
             std::byte* at = counters.to(piece);
-            for (size_t filled = 0; filled < piece; filled += block_) {
-                if (in_sector == 0) {
+            for (size_t filled = 0; filled < piece;) {
+                if (left == 0) {
                     counter = load(ivs);
                     ivs += block_;
+                    left = sector_bytes;
                 }
-                store(counter, at + filled);
-                if (++counter.low == 0) counter.high++;
-                in_sector = in_sector + block_ == sector_bytes ? 0 : in_sector + block_;
+                size_t part = std::min(piece - filled, left);
+                fill(counter, at + filled, part);
+                filled += part;
+                left -= part;
             }
             cipher_->encrypt(at, in, out, piece / block_);
             in += piece;
@@ -188,9 +168,15 @@ class Ctr final : public SectorCipher {
         counter.low = load_be64(bytes + block_ - 8);
         return counter;
     }
-    void store(const Counter& counter, std::byte* bytes) const {
-        if (block_ == kBlock) store_be64(counter.high, bytes);
-        store_be64(counter.low, bytes + block_ - 8);
+    void fill(Counter& counter, std::byte* to, size_t bytes) const {
+        if (block_ != kBlock) {
+            for (size_t at = 0; at < bytes; at += 8) store_be64(counter.low++, to + at);
+            return;
+        }
+        for (size_t at = 0; at < bytes; at += kBlock) {
+            store_block(Block128{__builtin_bswap64(counter.high), __builtin_bswap64(counter.low)}, to + at);
+            if (++counter.low == 0) counter.high++;
+        }
     }
 
     SecretPtr<BlockCipher> cipher_;
@@ -198,33 +184,27 @@ class Ctr final : public SectorCipher {
 };
 
 // T[i] = E'(IV) * x^i
-class XtsTweaks {
+class XtsStarts {
   public:
     static constexpr size_t kMostStarts = 64;  // sectors whose first tweaks are encrypted in one call
 
-    explicit XtsTweaks(SecretPtr<BlockCipher> cipher) : cipher_(std::move(cipher)) {}
+    explicit XtsStarts(SecretPtr<BlockCipher> cipher) : cipher_(std::move(cipher)) {}
 
     void begin(const std::byte* ivs, size_t sectors, std::byte* starts) const {
         cipher_->encrypt(ivs, starts, sectors);
     }
-
-    // Writes the tweaks of the next `blocks` blocks; what comes then is left in `start`.
-    void fill(std::byte* start, std::byte* to, size_t blocks) const {
-        XtsTweak tweak = XtsTweak::load(start);
-        for (size_t i = 0; i < blocks; i++, tweak = tweak.times_x()) tweak.store(to + i * kBlock);
-        tweak.store(start);
-    }
+    void fill(std::byte* start, std::byte* to, size_t blocks) const { XtsTweaks::fill(start, to, blocks); }
 
   private:
     SecretPtr<BlockCipher> cipher_;
 };
 
 // T[i] = K' * (IV + i)
-class LrwTweaks {
+class LrwStarts {
   public:
     static constexpr size_t kMostStarts = 64;
 
-    explicit LrwTweaks(std::span<const std::byte> key) : times_key_(make_secret<LrwTable>(key)) {}
+    explicit LrwStarts(std::span<const std::byte> key) : times_key_(make_secret<LrwTable>(key)) {}
 
     // A start is the number itself.
     void begin(const std::byte* ivs, size_t sectors, std::byte* starts) const {
@@ -238,11 +218,11 @@ class LrwTweaks {
 };
 
 // C = E(P ^ T) ^ T
-template <class Tweaks>
+template <class Starts>
 class Whitened final : public SectorCipher {
   public:
-    Whitened(SecretPtr<BlockCipher> cipher, Tweaks tweaks)
-        : cipher_(std::move(cipher)), tweaks_(std::move(tweaks)) {}
+    Whitened(SecretPtr<BlockCipher> cipher, Starts starts)
+        : cipher_(std::move(cipher)), starts_(std::move(starts)) {}
 
     size_t iv_bytes() const override { return kBlock; }
     void encrypt(const std::byte* in, std::byte* out, size_t sector_bytes, size_t sectors,
@@ -258,7 +238,7 @@ class Whitened final : public SectorCipher {
     template <bool kEncrypt>
     void run(const std::byte* in, std::byte* out, size_t sector_bytes, size_t sectors,
              const std::byte* ivs) const {
-        Scratch<Tweaks::kMostStarts * kBlock> starts;
+        Scratch<Starts::kMostStarts * kBlock> starts;
         Scratch<kPiece> tweaks;
         size_t filled = 0;
         auto flush = [&] {
@@ -272,13 +252,13 @@ class Whitened final : public SectorCipher {
             filled = 0;
         };
         while (sectors > 0) {
-            size_t batch = std::min(sectors, Tweaks::kMostStarts);
+            size_t batch = std::min(sectors, Starts::kMostStarts);
             std::byte* start = starts.to(batch * kBlock);
-            tweaks_.begin(ivs, batch, start);
+            starts_.begin(ivs, batch, start);
             for (size_t sector = 0; sector < batch; sector++, start += kBlock)
                 for (size_t left = sector_bytes; left > 0;) {
                     size_t part = std::min(left, kPiece - filled);
-                    tweaks_.fill(start, tweaks.to(filled + part) + filled, part / kBlock);
+                    starts_.fill(start, tweaks.to(filled + part) + filled, part / kBlock);
                     filled += part;
                     left -= part;
                     if (filled == kPiece) flush();
@@ -290,7 +270,7 @@ class Whitened final : public SectorCipher {
     }
 
     SecretPtr<BlockCipher> cipher_;
-    Tweaks tweaks_;
+    Starts starts_;
 };
 
 bool has_blocks_of_16(const CipherType& cipher) {
@@ -316,18 +296,27 @@ SecretPtr<SectorCipher> make(const CipherType& cipher, std::span<const std::byte
 }
 
 SecretPtr<SectorCipher> make_xts_of(const CipherType& cipher, std::span<const std::byte> key) {
+    if (AesWay way = best_aes_way(); cipher.name == "aes" && way != AesWay::none)
+        return make_fast_aes_xts(way, key);
     return make_xts(cipher.make(key.first(key.size() / 2)), cipher.make(key.subspan(key.size() / 2)));
 }
 
 SecretPtr<SectorCipher> make_lrw(const CipherType& cipher, std::span<const std::byte> key) {
-    return make_secret<Whitened<LrwTweaks>>(cipher.make(key.first(key.size() - kBlock)),
-                                            LrwTweaks(key.last(kBlock)));
+    return make_secret<Whitened<LrwStarts>>(cipher.make(key.first(key.size() - kBlock)),
+                                            LrwStarts(key.last(kBlock)));
+}
+
+bool is_adiantum(const CipherType& cipher) { return cipher.name.starts_with("xchacha"); }
+size_t iv_of_adiantum(const CipherType&) { return 32; }
+
+SecretPtr<SectorCipher> make_adiantum_of(const CipherType& cipher, std::span<const std::byte> key) {
+    return make_adiantum(cipher.name.starts_with("xchacha12") ? 12 : 20, key);
 }
 
 }  // namespace
 
 SecretPtr<SectorCipher> make_xts(SecretPtr<BlockCipher> data, SecretPtr<BlockCipher> tweaks) {
-    return make_secret<Whitened<XtsTweaks>>(std::move(data), XtsTweaks(std::move(tweaks)));
+    return make_secret<Whitened<XtsStarts>>(std::move(data), XtsStarts(std::move(tweaks)));
 }
 
 const std::vector<ModeType>& mode_types() {
@@ -337,6 +326,7 @@ const std::vector<ModeType>& mode_types() {
         {"ecb", no_iv, is_block_cipher, takes_cipher_key, make<Ecb>},
         {"ctr", iv_of_a_block, has_blocks, takes_cipher_key, make<Ctr>},
         {"lrw", iv_of_a_block, has_blocks_of_16, takes_key_and_block, make_lrw},
+        {"adiantum", iv_of_adiantum, is_adiantum, takes_cipher_key, make_adiantum_of},
     };
     return types;
 }

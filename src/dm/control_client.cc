@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/files.h"
 #include "base/words.h"
 #include "dm/names.h"
 
@@ -150,12 +151,7 @@ void ControlClient::write_file(const std::string& path, std::string_view text,
                                const std::string& error_file) const {
     OpenFile file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (!file.good()) refuse(errno, "open", path, error_file);
-    for (size_t at = 0; at < text.size();) {
-        ssize_t put = ::write(file.fd(), text.data() + at, text.size() - at);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) refuse(errno, "write", path, error_file);
-        at += static_cast<size_t>(put);
-    }
+    if (int error = write_all(file.fd(), text); error != 0) refuse(error, "write", path, error_file);
     if (file.close() != 0) refuse(errno, "write", path, error_file);
 }
 

@@ -10,6 +10,7 @@
 #include "dm/explain.h"
 #include "dm/names.h"
 #include "dm/statistics.h"
+#include "engine/errand.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -62,7 +63,7 @@ std::shared_ptr<Volume> DeviceMapper::create(const std::string& name, const std:
     return volumes_.create(name, uuid, minor);
 }
 
-Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred) {
+Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred, Cancel* cancel) {
     std::shared_ptr<Table> left;
     Outcome outcome = volumes_.remove(*volume, deferred, &left);
     for (int step = 0; outcome && outcome->error() == EBUSY && step < kClosePatienceSteps; step++) {
@@ -73,7 +74,8 @@ Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred
         outcome = volumes_.remove(*volume, deferred, &left);
     }
     if (left) {
-        Task<Status> closing = volumes_.close_table(std::move(left));
+        Task<Status> closing =
+            until_killed(volumes_.executor(), volumes_.close_table(std::move(left)), cancel);
         Status closed = co_await closing;
         static_cast<void>(closed);
     }

@@ -32,7 +32,8 @@ class DeviceMapper {
     std::shared_ptr<Volume> create(const std::string& name, const std::string& uuid = {},
                                    std::optional<uint32_t> minor = {});
     // While open it waits a moment: the kernel tells FUSE of a close when it finds the time.
-    Task<Outcome> remove(std::shared_ptr<Volume> volume, bool deferred);
+    // Killed, it leaves what the volume's table still owes its devices to be done alone.
+    Task<Outcome> remove(std::shared_ptr<Volume> volume, bool deferred, Cancel* cancel = nullptr);
     Outcome rename(Volume& volume, const std::string& name);
     Outcome set_uuid(Volume& volume, const std::string& uuid);
 

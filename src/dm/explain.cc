@@ -15,44 +15,6 @@ using Json = nlohmann::ordered_json;
 constexpr size_t kMostSteps = 4096;
 constexpr size_t kMostSeen = 4096;
 
-constexpr std::pair<Op, std::string_view> kOps[] = {{Op::read, "read"},
-                                                    {Op::write, "write"},
-                                                    {Op::discard, "discard"},
-                                                    {Op::write_zeroes, "write_zeroes"},
-                                                    {Op::flush, "flush"}};
-
-std::string name_of(Op op) {
-    for (const auto& [each, name] : kOps)
-        if (each == op) return std::string(name);
-    return {};
-}
-
-std::string name_of(Explained::Kind kind) {
-    switch (kind) {
-        case Explained::Kind::nothing:
-            return "nothing";
-        case Explained::Kind::volume:
-            return "volume";
-        case Explained::Kind::file:
-            return "file";
-        case Explained::Kind::block:
-            return "block";
-        case Explained::Kind::memory:
-            return "memory";
-    }
-    return {};
-}
-
-Explained::Kind kind_of(const Device* device) {
-    if (device == nullptr) return Explained::Kind::nothing;
-    if (dynamic_cast<const Volume*>(device) != nullptr) return Explained::Kind::volume;
-    if (device->number()) return Explained::Kind::block;
-    return device->name().starts_with("ram:") ? Explained::Kind::memory : Explained::Kind::file;
-}
-
-// Thrown by a visitor: a target that deals out a terabyte in chunks would not end.
-struct Enough {};
-
 class Explainer {
   public:
     explicit Explainer(size_t most) : left_(most) {}
@@ -119,17 +81,12 @@ Json json_of(const std::vector<Explained>& steps) {
         Json each{{"row", step.row},       {"target", step.target},      {"operation", name_of(step.op)},
                   {"sector", step.at},     {"count", step.count},        {"note", step.note},
                   {"device", step.device}, {"kind", name_of(step.kind)}, {"start", step.start}};
-        if (step.kind == Explained::Kind::file || step.kind == Explained::Kind::block)
+        if (step.kind == DeviceKind::file || step.kind == DeviceKind::block)
             each["offset"] = bytes_of(step.start);
-        if (step.kind == Explained::Kind::volume) each["steps"] = json_of(step.below);
+        if (step.kind == DeviceKind::volume) each["steps"] = json_of(step.below);
         list.push_back(std::move(each));
     }
     return list;
-}
-
-// JSON is UTF-8; names are bytes.
-std::string text_of(const Json& json) {
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 // A word of a request, for refusals.
@@ -152,11 +109,11 @@ bool parse_range(std::string_view text, uint64_t* from, uint64_t* count) {
 void append_ways(const std::vector<Explained>& steps, const std::string& before, std::string& text) {
     for (const Explained& step : steps) {
         std::string way = before + (before.empty() ? "" : ">");
-        if (step.kind == Explained::Kind::nothing)
+        if (step.kind == DeviceKind::nothing)
             way += step.target;
         else
             way += quote_word(step.device);
-        if (step.kind != Explained::Kind::nothing && step.count != 0)
+        if (step.kind != DeviceKind::nothing && step.count != 0)
             way += ":" + std::to_string(step.start) + "+" + std::to_string(step.count);
         if (!step.below.empty()) {
             append_ways(step.below, way, text);
@@ -219,12 +176,11 @@ std::string explain_request(const Volume& volume, const std::string& text) {
         throw Refused(EINVAL, "no range of sectors", usage).at(place_of("explain", line, words[0]));
     Op op = Op::read;
     if (words.size() == 2) {
-        auto named = std::find_if(std::begin(kOps), std::end(kOps),
-                                  [&](const auto& each) { return each.second == words[1].text; });
-        if (named == std::end(kOps))
+        auto named = std::ranges::find(kOpNames, words[1].text);
+        if (named == kOpNames.end())
             throw Refused(EINVAL, "no operation '" + words[1].text + "'", usage)
                 .at(place_of("explain", line, words[1]));
-        op = named->first;
+        op = static_cast<Op>(named - kOpNames.begin());
     }
     std::shared_ptr<Table> table = volume.live();
     if (!table) throw Refused(ENXIO, "the volume has no live table", "load one and resume");

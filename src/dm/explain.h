@@ -6,21 +6,20 @@
 #include <string>
 #include <vector>
 
+#include "dm/view.h"
 #include "engine/namespace.h"
 
 namespace dmfs {
 
 // One step of a request below a row of a table, and the steps that it comes to itself.
 struct Explained {
-    enum class Kind { nothing, volume, file, block, memory };
-
     Op op = Op::read;
     Sector at = 0;  // of the volume whose table this is: the sectors [at, at + count)
     Sector count = 0;
     size_t row = 0;  // of its table, from 0
     std::string target;
     std::string note;  // the target's own words: "chunk 7, stripe 1"
-    Kind kind = Kind::nothing;
+    DeviceKind kind = DeviceKind::nothing;
     std::string device;  // as a table prints it, without quoting
     Sector start = 0;    // of the device
     std::vector<Explained> below;

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
+
+#include "dm/view.h"
 
 namespace dmfs {
 
@@ -11,17 +12,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* kind_of(const Device& device) {
-    if (dynamic_cast<const Volume*>(&device) != nullptr) return "volume";
-    if (device.number()) return "block";
-    return device.name().starts_with("ram:") ? "ram" : "file";
-}
-
 // The devices of all tables, each once: every table opens its files anew.
 class Devices {
   public:
     size_t place(Device& device) {
-        auto [found, fresh] = places_.try_emplace({kind_of(device), device.name()}, list_.size());
+        auto [found, fresh] = places_.try_emplace({kind_of(&device), device.name()}, list_.size());
         if (fresh) list_.push_back(describe(device));
         return found->second;
     }
@@ -29,7 +24,7 @@ class Devices {
 
   private:
     static Json describe(Device& device) {
-        Json out{{"name", device.name()}, {"kind", kind_of(device)}, {"number", nullptr}};
+        Json out{{"name", device.name()}, {"kind", name_of(kind_of(&device))}, {"number", nullptr}};
         std::optional<DeviceNumber> number = device.number();
         if (number) out["number"] = std::to_string(number->major) + ":" + std::to_string(number->minor);
         out["sectors"] = device.size();
@@ -38,7 +33,7 @@ class Devices {
         return out;
     }
 
-    std::map<std::pair<std::string, std::string>, size_t> places_;
+    std::map<std::pair<DeviceKind, std::string>, size_t> places_;
     Json list_ = Json::array();
 };
 
@@ -61,7 +56,6 @@ class Pieces {
   public:
     Pieces(const Table::Row& row, size_t most_pieces, size_t most_steps)
         : most_pieces_(most_pieces), most_steps_(most_steps) {
-        struct Enough {};
         try {
             row.target->explain(Op::read, 0, row.length, [this](const Step& step) {
                 if (!take(step)) throw Enough();
@@ -104,7 +98,7 @@ Json row_of(const Table::Row& row, Devices& devices, const GraphBounds& bounds, 
     auto add_area = [&](Device& device, Sector start, Sector length) {
         areas.push_back({{"device", devices.place(device)},
                          {"name", device.name()},
-                         {"kind", kind_of(device)},
+                         {"kind", name_of(kind_of(&device))},
                          {"start", start},
                          {"length", length}});
     };
@@ -161,8 +155,7 @@ std::string graph_text(const Namespace& volumes, const GraphBounds& bounds) {
                         {"rows", std::move(rows_json)}});
     }
     Json document{{"devices", std::move(devices).list()}, {"volumes", std::move(list)}};
-    // Names are bytes: what is no UTF-8 becomes U+FFFD.
-    return document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    return text_of(document);
 }
 
 }  // namespace dmfs

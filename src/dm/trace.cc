@@ -17,22 +17,6 @@ constexpr size_t kMostSteps = 16;  // of a path: the rest is "..."
 
 int64_t day_ns() { return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
 
-const char* word_of(Op op) {
-    switch (op) {
-        case Op::read:
-            return "read";
-        case Op::write:
-            return "write";
-        case Op::flush:
-            return "flush";
-        case Op::discard:
-            return "discard";
-        case Op::write_zeroes:
-            return "write_zeroes";
-    }
-    return "?";
-}
-
 }  // namespace
 
 Trace::Trace(std::shared_ptr<Volume> volume)
@@ -124,7 +108,7 @@ std::string Trace::line(const Record& record, const Table* table, uint64_t gener
         path = path_of(explain(*table, record.op, record.sector, record.count, kMostSteps));
     if (path.empty()) path = "-";
     return fmt::format("{}.{:06} {} {} {}{} {} {} {} {} {}\n", time_ns / kNsOfSecond,
-                       time_ns % kNsOfSecond / 1000, record.process, name, word_of(record.op),
+                       time_ns % kNsOfSecond / 1000, record.process, name, dmfs::name_of(record.op),
                        record.fua ? "+fua" : "", record.sector, record.count, record.took_ns, record.error,
                        path);
 }

@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <array>
+#include <string_view>
 #include <type_traits>
 
 #include "base/units.h"
@@ -13,6 +15,11 @@ namespace dmfs {
 class Cancel;
 
 enum class Op : uint8_t { read, write, flush, discard, write_zeroes };
+
+// By Op.
+inline constexpr std::array<std::string_view, 5> kOpNames{"read", "write", "flush", "discard",
+                                                          "write_zeroes"};
+constexpr std::string_view name_of(Op op) { return kOpNames[static_cast<size_t>(op)]; }
 
 struct Bio {
     Op op = Op::read;

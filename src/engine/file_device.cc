@@ -21,22 +21,6 @@ namespace {
 
 constexpr uint64_t kZeroPiece = 1 << 20;  // bytes written at a time where nothing zeroes a range
 
-const char* name_of(Op op) {
-    switch (op) {
-        case Op::read:
-            return "read";
-        case Op::write:
-            return "write";
-        case Op::flush:
-            return "flush";
-        case Op::discard:
-            return "discard";
-        case Op::write_zeroes:
-            return "write zeroes";
-    }
-    return "?";
-}
-
 }  // namespace
 
 std::shared_ptr<FileDevice> FileDevice::open(Executor& executor, const std::string& path, Options options) {

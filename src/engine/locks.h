@@ -11,6 +11,7 @@
 #pragma once
 
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "engine/wait.h"
@@ -27,13 +28,15 @@ class Lock {
 
     class Guard {
       public:
-        explicit Guard(Lock& lock) : lock_(lock) {}
-        Guard(const Guard&) = delete;
-        Guard& operator=(const Guard&) = delete;
-        ~Guard() { lock_.release(); }
+        explicit Guard(Lock& lock) : lock_(&lock) {}
+        Guard(Guard&& other) noexcept : lock_(std::exchange(other.lock_, nullptr)) {}
+        Guard& operator=(Guard&&) = delete;
+        ~Guard() {
+            if (lock_ != nullptr) lock_->release();
+        }
 
       private:
-        Lock& lock_;
+        Lock* lock_;
     };
 
   private:

@@ -41,18 +41,22 @@ void Sleepers::set_alarm() {
     }
 }
 
+// They go on here, on the clock's thread: another would have to be woken for it, and on a
+// kernel that does not preempt that takes milliseconds.
 void Sleepers::wake_due() {
     int64_t now = executor_.now_ns();
+    std::vector<std::coroutine_handle<>> woken;
     queue_.locked([&] {
         alarm_set_ = false;
         while (!order_.empty() && order_.begin()->first <= now) {
             Sleeper* due = order_.begin()->second;
             order_.erase(order_.begin());
             due->awake = true;
-            queue_.wake_locked(*due->waiter);
+            if (std::coroutine_handle<> sleeper = queue_.take_locked(*due->waiter)) woken.push_back(sleeper);
         }
         set_alarm();
     });
+    for (std::coroutine_handle<> sleeper : woken) sleeper.resume();  // who may destroy this
 }
 
 void Sleepers::wake(const std::function<bool(const Sleeper&)>& wanted) {

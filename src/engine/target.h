@@ -71,7 +71,8 @@ class Target {
         throw Refused(EINVAL, "this target takes no messages");
     }
 
-    // Awaited behind a message that was taken: what it began is done.
+    // Awaited behind a message that was taken: what it began is done. Goes on when the
+    // sender is killed; close() waits for it.
     virtual Task<Status> settled() { return Task<Status>::ready(kOk); }
 
     virtual Flushing flushing() const { return Flushing::devices; }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "engine/errand.h"
 #include "engine/namespace.h"
 
 namespace dmfs {
@@ -134,6 +135,11 @@ void Volume::clear() {
     old = std::exchange(inactive_, nullptr);
 }
 
+Outcome Volume::old_still_closing() {
+    return Refused(EINTR, "the new table is there, but the old one still writes what it owes its devices",
+                   "requests go on when it has");
+}
+
 Outcome Volume::control_interrupted(Status status) const {
     return Refused(status.error(), "interrupted while requests were still under way");
 }
@@ -208,23 +214,34 @@ void Volume::end_waits() {
     if (std::shared_ptr<Table> table = live()) table->presuspend();
 }
 
-// Lets requests in again. `old`, which was live until now, is closed before: its last
-// writes come before the first of the new.
-Task<Outcome> Volume::go_on(std::shared_ptr<Table> old) {
+// Why requests cannot be let in again.
+Outcome Volume::may_go_on() {
     std::shared_ptr<Table> table = live();
-    if (!table) co_return Refused(ENXIO, "the volume was removed");
+    if (!table) return Refused(ENXIO, "the volume was removed");
     if (Status status = table->preresume(); !status)
-        co_return Refused(status.error(), "a target refused to resume");
+        return Refused(status.error(), "a target refused to resume");
+    return {};
+}
+
+// The targets first: what waited outside shall meet them as they are from now on.
+void Volume::let_in() {
+    if (std::shared_ptr<Table> table = live()) table->resume();
+    suspended_.store(false, std::memory_order_release);
+    gate_.open();
+}
+
+// Lets requests in again. `old`, which was live until now, is closed before: its last
+// writes come before the first of the new. Goes on when whoever asked is killed; until its
+// end no other command gets in.
+Task<Status> Volume::go_on(std::shared_ptr<Volume> self, std::shared_ptr<Table> old, Lock::Guard control) {
+    Lock::Guard guard(std::move(control));
     if (old) {
-        Task<Status> closing = space_.close_table(std::move(old));
+        Task<Status> closing = self->space_.close_table(std::move(old));
         Status closed = co_await closing;
         static_cast<void>(closed);  // a target says in the log what it could not do
     }
-    // The targets first: what waited outside shall meet them as they are from now on.
-    table->resume();
-    suspended_.store(false, std::memory_order_release);
-    gate_.open();
-    co_return Outcome();
+    self->let_in();
+    co_return kOk;
 }
 
 Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
@@ -252,14 +269,15 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
     }
     if (!suspended()) co_return Outcome();
     if (table_ == nullptr) co_return Refused(EINVAL, "there is no table to resume", "load one first");
-    Task<Outcome> going_on = go_on(old);
-    Outcome outcome = co_await going_on;
-    if (outcome && old) {
-        Task<Status> closing = space_.close_table(std::move(old));
-        Status closed = co_await closing;
-        static_cast<void>(closed);
-    }
+    Outcome outcome = may_go_on();
+    Task<Status> ending = !outcome ? go_on(shared_from_this(), old, std::move(guard))
+                          : old    ? space_.close_table(old)
+                                   : Task<Status>::ready(kOk);
+    old.reset();
+    Task<Status> ended = until_killed(space_.executor(), std::move(ending), cancel);
+    status = co_await ended;
     if (fresh && space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
+    if (!outcome && status.error() == EINTR) outcome = old_still_closing();
     co_return outcome;
 }
 
@@ -278,25 +296,22 @@ Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
     if (outcome) co_return outcome;
     outcome = swap_locked(table, &old);
     if (!outcome) {
-        Task<Outcome> going_on = go_on(old);
-        outcome = co_await going_on;
+        outcome = may_go_on();
         if (outcome && old) static_cast<void>(swap_locked(old, &table));  // back
     }
-    if (outcome && !was_suspended) {
-        if (table_ != nullptr) {
-            Task<Outcome> going_back = go_on(nullptr);
-            Outcome ignored = co_await going_back;
-            static_cast<void>(ignored);
-        } else {
-            suspended_.store(false, std::memory_order_release);
-            gate_.open();
-        }
+    if (outcome) {
+        if (!was_suspended && (table_ == nullptr || !may_go_on())) let_in();
+        co_return outcome;
     }
-    if (!outcome) {
+    Task<Status> going_on =
+        until_killed(space_.executor(), go_on(shared_from_this(), std::move(old), std::move(guard)), cancel);
+    status = co_await going_on;
+    {
         std::lock_guard space_guard(space_.mutex_);
         if (inactive_ == superseded) inactive_ = nullptr;
     }
-    if (!outcome && space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
+    if (space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
+    if (status.error() == EINTR) outcome = old_still_closing();
     co_return outcome;
 }
 
@@ -318,8 +333,10 @@ Task<Outcome> Volume::message(Sector sector, std::vector<Word> words, std::strin
         outcome = refused;
     }
     if (outcome) co_return outcome;
-    Task<Status> settling = target.settled();
+    Task<Status> settling = until_killed(space_.executor(), target.settled(), cancel);
     Status settled = co_await settling;
+    if (settled.error() == EINTR)
+        co_return Refused(EINTR, "the message was taken; interrupted while what it began goes on");
     if (!settled) outcome = Refused(settled.error(), "the message was taken, but what it began failed");
     co_return outcome;
 }

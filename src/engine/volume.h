@@ -130,7 +130,10 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Outcome swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
     Outcome announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded);
     Outcome unfit(const Table& table) const;
-    Task<Outcome> go_on(std::shared_ptr<Table> old);
+    Outcome may_go_on();
+    void let_in();
+    static Task<Status> go_on(std::shared_ptr<Volume> self, std::shared_ptr<Table> old, Lock::Guard control);
+    static Outcome old_still_closing();
     Outcome control_interrupted(Status status) const;
 
     Namespace& space_;

@@ -80,10 +80,14 @@ size_t WaitQueue::wake(size_t most, Status result, const std::function<void()>& 
 }
 
 void WaitQueue::wake_locked(Waiter& waiter, Status result) {
-    if (!waiter.queued) return;
+    if (std::coroutine_handle<> woken = take_locked(waiter, result)) executor_.post(woken);
+}
+
+std::coroutine_handle<> WaitQueue::take_locked(Waiter& waiter, Status result) {
+    if (!waiter.queued) return nullptr;
     remove(&waiter);
     waiter.result = result;
-    executor_.post(waiter.coroutine);
+    return waiter.coroutine;
 }
 
 size_t WaitQueue::wake_one(const std::function<void()>& before) { return wake(1, kOk, before); }

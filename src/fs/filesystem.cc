@@ -413,7 +413,7 @@ Task<Status> FileSystem::drop_cache(std::shared_ptr<Volume> volume, Cancel* canc
 
 Task<Status> FileSystem::remove_volume(fuse_req_t fuse_request, std::shared_ptr<Volume> volume) {
     Request request(fuse_request, &waiting_);
-    Task<Outcome> removing = dm_.remove(volume, false);
+    Task<Outcome> removing = dm_.remove(volume, false, &request);
     Outcome outcome = co_await removing;
     Status status = controls_.note(outcome ? volume->id() : 0, outcome, "remove");
     request.reply(status);

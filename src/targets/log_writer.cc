@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "engine/errand.h"
 #include "formats/write_log.h"
 
 namespace dmfs {
@@ -25,7 +26,8 @@ Bio write_bio(Sector sector, Sector count, Memory* memory) {
 }  // namespace
 
 LogWriter::LogWriter(Executor& executor, Device& log, uint32_t block, bool enabled)
-    : log_(log),
+    : executor_(executor),
+      log_(log),
       block_(block),
       block_sectors_(sectors_in(block)),
       order_(executor),
@@ -39,11 +41,16 @@ void LogWriter::append(Entries entries) {
     if (enabled_) waiting_.splice(waiting_.end(), entries);
 }
 
-Task<Status> LogWriter::write() {
+Task<Status> LogWriter::write(Cancel* cancel) {
+    return until_killed(executor_, write_all(shared_from_this()), cancel);
+}
+
+// `self`: whoever asked may be gone, and the table with them, as soon as the turn is over.
+Task<Status> LogWriter::write_all(std::shared_ptr<LogWriter> self) {
     Task<Status> turn = order_.acquire();
     Status status = co_await turn;
     if (!status) co_return status;
-    Lock::Guard guard(order_);
+    Lock::Guard guard(self->order_);
     Entries entries;
     {
         std::lock_guard state_guard(mutex_);

@@ -1,7 +1,8 @@
 // The log of log-writes: entries that were appended, on their way to the log device.
 //
 //     append()   from any thread, in the order that the log is to have
-//     write()    writes what was appended before, and not yet; one at a time
+//     write()    writes what was appended before, and not yet; one at a time. Goes on when
+//                whoever asked for it is killed: the log has no holes
 //
 // An entry that finds no room, and an entry or a super that cannot be written, end the
 // logging for as long as the table lives; what was appended then is dropped.
@@ -9,6 +10,7 @@
 #pragma once
 
 #include <list>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -18,7 +20,7 @@
 
 namespace dmfs {
 
-class LogWriter {
+class LogWriter : public std::enable_shared_from_this<LogWriter> {
   public:
     struct Entry {
         uint64_t flags = 0;  // write_log::kFlush and so on
@@ -34,8 +36,8 @@ class LogWriter {
     LogWriter(Executor& executor, Device& log, uint32_t block, bool enabled);
 
     void append(Entries entries);
-    // Never fails: an error ends the logging.
-    Task<Status> write();
+    // EINTR: killed meanwhile. Else it never fails: an error ends the logging.
+    Task<Status> write(Cancel* cancel = nullptr);
 
     bool enabled() const;
     // What the status shows: entries, the last sector that is taken, whether it goes on.
@@ -48,6 +50,7 @@ class LogWriter {
     Device& device() const { return log_; }
 
   private:
+    Task<Status> write_all(std::shared_ptr<LogWriter> self);
     static void cut_zeros(Entries& entries);
     std::optional<Sector> take_room(const Entry& entry);
     Task<Status> write_record(Entry* entry, Sector at);
@@ -55,6 +58,7 @@ class LogWriter {
     Task<Status> write_block(Sector at);
     void give_up(const std::string& why);
 
+    Executor& executor_;
     Device& log_;
     const uint32_t block_;
     const Sector block_sectors_;

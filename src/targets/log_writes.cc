@@ -13,7 +13,8 @@
 //
 //     W1 W2 W3 C3 C2 Wflush C1 Cflush    logs    W3 W2 flush, and W1 with the next flush
 //
-// The flush, the FUA write and the message are answered when the log has them. What no
+// The flush, the FUA write and the message are answered when the log has them, or when
+// who sent them is killed; then the log gets them all the same. What no
 // flush came for is logged when the table goes, and then the mark "dm-log-writes-end".
 //
 // A crash of the daemon loses what is in memory: nothing that a flush was answered for.
@@ -43,15 +44,16 @@ class LogWrites final : public OneDevice {
   public:
     LogWrites(TargetSetup& setup, Device& device, Device& log)
         : OneDevice(device, setup.length(), setup.row_start()),
-          log_(setup.executor(), log, device.limits().logical_block, setup.writable()) {}
+          log_(std::make_shared<LogWriter>(setup.executor(), log, device.limits().logical_block,
+                                           setup.writable())) {}
 
     Task<Status> io(Bio bio) override {
         if (bio.op == Op::flush) return flush(bio);
-        if (bio.op == Op::read || !log_.enabled()) return device().io(below(bio));
+        if (bio.op == Op::read || !log_->enabled()) return device().io(below(bio));
         bio = below(bio);
         Entries entries = entries_of(bio);
         Task<Status> task = device().io(bio);
-        if (!task.is_ready() || bio.fua) return change(std::move(task), std::move(entries), bio.fua);
+        if (!task.is_ready() || bio.fua) return change(std::move(task), std::move(entries), bio);
         Status status = std::move(task).value();
         keep(std::move(entries), status);
         return Task<Status>::ready(status);
@@ -62,14 +64,14 @@ class LogWrites final : public OneDevice {
 
     std::string status(StatusKind kind) const override {
         if (kind == StatusKind::table)
-            return quote_word(device().name()) + " " + quote_word(log_.device().name());
+            return quote_word(device().name()) + " " + quote_word(log_->device().name());
         if (kind == StatusKind::measure) return {};
-        auto [entries, last, enabled] = log_.state();
+        auto [entries, last, enabled] = log_->state();
         return std::to_string(entries) + " " + std::to_string(last) + (enabled ? "" : " logging_disabled");
     }
 
     std::string message(const std::vector<Word>& words) override;
-    Task<Status> settled() override { return log_.write(); }
+    Task<Status> settled() override { return log_->write(); }
 
     Task<Status> close() override {
         Entries entries;
@@ -78,22 +80,22 @@ class LogWrites final : public OneDevice {
             entries.swap(unflushed_);
         }
         entries.push_back(Entry{.flags = write_log::kMark, .data = {}, .mark = write_log::kEndMark});
-        log_.append(std::move(entries));
-        return log_.write();
+        log_->append(std::move(entries));
+        return log_->write();
     }
 
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override;
     void each_side_device(const DeviceVisitor& visit) const override {
-        visit(log_.device(), 0, log_.device().size());
+        visit(log_->device(), 0, log_->device().size());
     }
 
   private:
     static Entries entries_of(const Bio& bio);
     Task<Status> flush(Bio bio);
-    Task<Status> change(Task<Status> task, Entries entries, bool fua);
+    Task<Status> change(Task<Status> task, Entries entries, Bio bio);
     void keep(Entries entries, Status status);
 
-    LogWriter log_;
+    const std::shared_ptr<LogWriter> log_;
     mutable std::mutex mutex_;
     Entries unflushed_;
 };
@@ -119,22 +121,20 @@ LogWriter::Entries LogWrites::entries_of(const Bio& bio) {
 void LogWrites::keep(Entries entries, Status status) {
     if (not_taken(status)) return;
     std::lock_guard guard(mutex_);
-    if (log_.enabled()) unflushed_.splice(unflushed_.end(), entries);
+    if (log_->enabled()) unflushed_.splice(unflushed_.end(), entries);
 }
 
-Task<Status> LogWrites::change(Task<Status> task, Entries entries, bool fua) {
+Task<Status> LogWrites::change(Task<Status> task, Entries entries, Bio bio) {
     Status status = co_await task;
-    if (!fua) {
+    if (!bio.fua) {
         keep(std::move(entries), status);
         co_return status;
     }
-    if (!not_taken(status)) {
-        log_.append(std::move(entries));
-        Task<Status> logging = log_.write();
-        Status logged = co_await logging;
-        static_cast<void>(logged);
-    }
-    co_return status;
+    if (not_taken(status)) co_return status;
+    log_->append(std::move(entries));
+    Task<Status> logging = log_->write(bio.cancel);
+    Status logged = co_await logging;
+    co_return status.and_then(logged);
 }
 
 Task<Status> LogWrites::flush(Bio bio) {
@@ -151,11 +151,10 @@ Task<Status> LogWrites::flush(Bio bio) {
         co_return status;
     }
     covered.push_back(Entry{.flags = write_log::kFlush, .data = {}, .mark = {}});
-    log_.append(std::move(covered));
-    Task<Status> logging = log_.write();
+    log_->append(std::move(covered));
+    Task<Status> logging = log_->write(bio.cancel);
     Status logged = co_await logging;
-    static_cast<void>(logged);
-    co_return status;
+    co_return status.and_then(logged);
 }
 
 std::string LogWrites::message(const std::vector<Word>& words) {
@@ -166,13 +165,13 @@ std::string LogWrites::message(const std::vector<Word>& words) {
                       "mark TEXT, where a backslash quotes a blank");
     Entries entries;
     entries.push_back(Entry{.flags = write_log::kMark, .data = {}, .mark = words[1].text});
-    log_.append(std::move(entries));
+    log_->append(std::move(entries));
     return {};
 }
 
 void LogWrites::explain(Op op, Sector at, Sector count, const StepVisitor& visit) const {
     OneDevice::explain(op, at, count, visit);
-    auto [entries, last, enabled] = log_.state();
+    auto [entries, last, enabled] = log_->state();
     if (op == Op::read || !enabled) return;
     if (op != Op::flush) {
         visit(Step{op, at, count, nullptr, 0, "kept in memory for the log, until a flush"});
@@ -183,7 +182,7 @@ void LogWrites::explain(Op op, Sector at, Sector count, const StepVisitor& visit
         std::lock_guard guard(mutex_);
         kept = unflushed_.size();
     }
-    visit(Step{Op::write, 0, 0, &log_.device(), last + 1,
+    visit(Step{Op::write, 0, 0, &log_->device(), last + 1,
                "logged: " + std::to_string(kept) + (kept == 1 ? " change" : " changes") + " and the flush"});
 }
 

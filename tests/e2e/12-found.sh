@@ -106,6 +106,41 @@ test_the_end_is_not_held_below() {
 	ended "$SERVER" 0
 }
 
+# Whoever waits for a log that hangs can be killed, and the log is whole when it goes on.
+test_who_waits_for_a_log_can_be_killed() {
+	image 1M a.img l.img
+	mount_dmfs "$T/mnt"
+	new_volume below "0 2048 chaos $T/l.img 0 1 h:hang,on=write"
+	new_volume logged "0 2048 log-writes $T/a.img below"
+	local id wait i=0
+	for wait in 'sync -d mnt/logged' 'dmfs message logged 0 mark here' 'dmfs suspend logged' \
+		'dmfs message logged 0 mark again'; do
+		$wait 2>/dev/null & id=$!
+		sleep 0.3
+		kill -0 $id || fail "does not wait: $wait"
+		kill -KILL $id
+		until_true 5 gone $id || fail "outlives SIGKILL: $wait"
+		wait $id 2>/dev/null || true
+	done
+	timeout 5 dd if=mnt/logged of=/dev/null bs=4096 count=1 status=none
+	# The swap takes place, and what it still owes holds up requests.
+	dmfs suspend --noflush logged
+	dmfs load logged --table "0 2048 linear $T/a.img 0"
+	dmfs resume logged 2>/dev/null & id=$!
+	sleep 0.3
+	kill -KILL $id
+	until_true 5 gone $id || fail 'resume outlives SIGKILL'
+	wait $id 2>/dev/null || true
+	dd if=mnt/logged of=/dev/null bs=4096 count=1 iflag=direct status=none & id=$!
+	sleep 0.3
+	kill -0 $id || fail 'a request overtook the end of the log'
+	dmfs message below 0 clear
+	until_true 5 gone $id
+	wait $id
+	same "$(<mnt/.control/logged/state)" active
+	matches "$("$DMFS" replay l.img | tr '\n' ' ')" 'mark here.*mark again.*mark dm-log-writes-end'
+}
+
 # Explaining and drawing a disk of very many good blocks takes no time.
 test_many_good_blocks_are_explained_at_once() {
 	mount_dmfs "$T/mnt"

@@ -123,11 +123,12 @@ test_top_in_lines() {
 	mount_dmfs "$T/mnt"
 	new_volume v "0 8192 linear $T/a.img 0"
 	new_volume idle '0 8 zero'
-	while sleep 0.02; do dd if=mnt/v of=/dev/null bs=4096 count=50 status=none; dd if=/dev/zero of=mnt/v bs=4096 count=10 conv=notrunc status=none; done &
+	while [[ ! -e stop ]]; do sleep 0.02; dd if=mnt/v of=/dev/null bs=4096 count=50 status=none; dd if=/dev/zero of=mnt/v bs=4096 count=10 conv=notrunc status=none; done &
 	local load=$!
 	timeout 20 dmfs top --json -d 0.5 -n 2 >samples
 	timeout 20 dmfs top -b -d 0.3 -n 1 -O name >lines
-	kill $load; wait $load 2>/dev/null || true
+	: >stop
+	wait $load
 	python3 - samples <<-'END'
 		import json, sys
 		samples = [json.loads(line) for line in open(sys.argv[1])]
@@ -176,7 +177,7 @@ test_top_latency() {
 	dmfs message v 0 @stats_list >/dev/null 2>&1 || skip "this dmfs has no @stats messages"
 	regions() { dmfs message v 0 @stats_list dmfs-top; }
 	region_is_there() { [[ -n $(regions) ]]; }
-	while sleep 0.02; do dd if=mnt/v of=/dev/null bs=4096 count=50 status=none; done &
+	while [[ ! -e stop ]]; do sleep 0.02; dd if=mnt/v of=/dev/null bs=4096 count=50 status=none; done &
 	local load=$! top
 	timeout 20 dmfs top --json -d 0.3 -n 2 | tail -n 1 |
 		python3 -c 'import json, sys; v = json.load(sys.stdin)["volumes"][0]; assert 0 < v["latency"] < 1 and 0 < v["utilisation"] <= 1, v'
@@ -194,7 +195,8 @@ test_top_latency() {
 	same "$(regions | wc -l)" 1
 	kill -TERM $top; wait $top 2>/dev/null || true
 	same "$(regions)" ''
-	kill $load; wait $load 2>/dev/null || true
+	: >stop  # killed, it would leave its dd behind, on the mount
+	wait $load
 }
 
 # What a terminal sees: it is given back as it was, whatever ends it.

@@ -223,6 +223,65 @@ TEST_CASE("a table that is replaced or removed ends its log; one that never was 
     REQUIRE(soon([&] { return log.count(Op::write) == 2; }));
 }
 
+TEST_CASE("who waits for the log can be killed, and the log gets it all the same") {
+    World world;
+    world.log.hold();
+    Cancel flush_killed, write_killed;
+    Pending<Status> flush = begin(*world.executor, world.table->io(flush_bio(&flush_killed)));
+    Memory memory(bytes_of(1));
+    Bio durable = bio_of(Op::write, 3, 1, &memory, &write_killed);
+    durable.fua = true;
+    Pending<Status> write = begin(*world.executor, world.table->io(durable));
+    a_moment();
+    CHECK_FALSE(flush.done());
+    CHECK_FALSE(write.done());
+    flush_killed.request();
+    write_killed.request();
+    CHECK(flush.get() == Status(EINTR));
+    CHECK(write.get() == Status(EINTR));
+    world.log.let_go();
+    world.close();
+    CHECK(world.told() == "flush, write fua 3+1, mark dm-log-writes-end");
+}
+
+TEST_CASE("a swap whose old table cannot end can be killed, and requests go on when it has ended") {
+    Running executor;
+    Namespace space(*executor);
+    FakeSource source(*executor, &space);
+    source.add("d", 64, 1);
+    FakeDevice& log = source.add("log", 64);
+    std::shared_ptr<Volume> volume = space.create("v");
+    CHECK_FALSE(run(*executor, volume->replace(source.table("0 64 log-writes d log"), nullptr)));
+    CHECK_FALSE(run(*executor, volume->suspend(false, nullptr)));
+    log.hold();
+    Cancel message_killed, swap_killed;
+    std::vector<Word> mark(2);
+    mark[0].text = "mark";
+    mark[1].text = "here";
+    std::string answer;
+    Pending<Outcome> message = begin(*executor, volume->message(0, mark, &answer, &message_killed));
+    CHECK(soon([&] { return log.held() == 1; }));
+    message_killed.request();
+    CHECK(message.get()->error() == EINTR);
+    Pending<Outcome> swap = begin(*executor, volume->replace(source.table("0 64 linear d 0"), &swap_killed));
+    a_moment();
+    CHECK_FALSE(swap.done());
+    swap_killed.request();
+    CHECK(swap.get()->error() == EINTR);
+    Memory memory(bytes_of(1));
+    Pending<Status> read = begin(*executor, volume->io(bio_of(Op::read, 3, 1, &memory)));
+    Pending<Outcome> next = begin(*executor, volume->suspend(false, nullptr));
+    a_moment();
+    CHECK_FALSE(read.done());
+    CHECK_FALSE(next.done());
+    log.let_go();
+    CHECK(read.get() == kOk);
+    CHECK_FALSE(next.get());
+    CHECK(stamped(memory.data(), 1, 3));
+    CHECK(write_log::decode_super({log.at(0), 512}).entries == 3);
+    CHECK_FALSE(run(*executor, volume->resume(false, nullptr)));
+}
+
 TEST_CASE("tables that are live at the end are closed from the top down") {
     Running executor;
     FakeSource devices(*executor);

@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <limits>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr uint64_t kMostOptions = 9;
 constexpr uint32_t kMostSector = 4096;
+constexpr uint64_t kMostTag = 480;  // bytes; MAX_TAG_SIZE
 
 struct Flag {
     const char* name;
@@ -68,9 +70,8 @@ class OptionWords {
             sector_size(index, value);
         else if (has_value(word, "integrity_key_size", &value))
             integrity_key_size(index, value);
-        else if (word.starts_with("integrity:"))
-            throw setup_.refuse(index, word + " keeps tags beside the data, which comes with integrity",
-                                "a cipher without tags");
+        else if (has_value(word, "integrity", &value))
+            integrity(index, value);
         else
             throw setup_.refuse(index, "no option '" + word + "'", names());
     }
@@ -86,6 +87,21 @@ class OptionWords {
                                     " sectors of 512 bytes are not whole ones of " + std::string(value),
                                 "a length that is a multiple of " + std::to_string(sectors_in(*bytes)));
         options.sector_bytes = static_cast<uint32_t>(*bytes);
+    }
+
+    // BYTES:none is a tag that nothing writes; BYTES:aead one that a cipher makes.
+    void integrity(size_t index, std::string_view value) {
+        size_t colon = std::min(value.find(':'), value.size());
+        std::optional<uint64_t> bytes = parse_decimal(value.substr(0, colon));
+        std::string profile(value.substr(std::min(colon + 1, value.size())));
+        if (strcasecmp(profile.c_str(), "aead") == 0)
+            throw setup_.refuse(index,
+                                "tags beside the data come with the target integrity, which there is not yet",
+                                "a cipher without tags");
+        if (!bytes || *bytes == 0 || *bytes > kMostTag || strcasecmp(profile.c_str(), "none") != 0)
+            throw setup_.refuse(index, "'" + setup_.word(index) + "' is no kind of tags",
+                                "integrity:BYTES:none, 1 to " + std::to_string(kMostTag) + " bytes");
+        options.integrity = std::to_string(*bytes) + ":" + profile;
     }
 
     void integrity_key_size(size_t index, std::string_view value) {
@@ -111,6 +127,7 @@ std::string Options::words() const {
     std::vector<std::string> words;
     for (const Flag& each : kFlags)
         if (this->*each.flag) words.emplace_back(each.name);
+    if (!integrity.empty()) words.push_back("integrity:" + integrity);
     if (sector_bytes != kSectorBytes) words.push_back("sector_size:" + std::to_string(sector_bytes));
     if (iv_large_sectors) words.emplace_back("iv_large_sectors");
     if (integrity_key_bytes != 0)

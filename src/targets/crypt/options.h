@@ -18,7 +18,9 @@ struct Options {
     bool no_read_workqueue = false, no_write_workqueue = false;
     uint32_t sector_bytes = 512;
     bool iv_large_sectors = false;
-    uint32_t integrity_key_bytes = 0;  // kept and printed, too
+    // Of no effect without tags, but kept and printed, too.
+    std::string integrity;  // "16:none"
+    uint32_t integrity_key_bytes = 0;
 
     // As the kernel prints them, with their number; nothing for none.
     std::string words() const;

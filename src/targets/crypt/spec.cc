@@ -137,7 +137,9 @@ class Parser {
         std::string_view mode = name.substr(0, open);
         if (std::ranges::find(kAuthenticated, mode) != kAuthenticated.end())
             throw refuse(ENOENT, mode,
-                         std::string(mode) + " keeps tags beside the data, which comes with integrity",
+                         std::string(mode) +
+                             " keeps tags beside the data: that comes with the target integrity, which there "
+                             "is not yet",
                          "a mode without them: " + names_of(mode_types()));
         if (open == std::string_view::npos || !name.ends_with(")"))
             throw refuse(ENOENT, name, "'" + std::string(name) + "' is no cipher in a mode",
@@ -191,7 +193,9 @@ class Parser {
     void find_iv(const std::optional<std::string_view>& iv) {
         if (!iv || spec_.iv_bytes() == 0) return;
         if (*iv == "random")
-            throw refuse(EINVAL, *iv, "random vectors are kept beside the data, which comes with integrity",
+            throw refuse(EINVAL, *iv,
+                         "random vectors are kept beside the data: that comes with the target integrity, "
+                         "which there is not yet",
                          "one of " + names_of(kIvs));
         auto found = std::ranges::find(kIvs, *iv, &IvName::name);
         if (found == kIvs.end())

@@ -133,7 +133,9 @@ class Adiantum final : public SectorCipher {
 }  // namespace
 
 SecretPtr<SectorCipher> make_adiantum(int rounds, std::span<const std::byte> key) {
-    return make_secret<Adiantum>(rounds, key, Keys(rounds, key));
+    SecretPtr<SectorCipher> cipher = make_secret<Adiantum>(rounds, key, Keys(rounds, key));
+    wipe_stack();
+    return cipher;
 }
 
 }  // namespace dmfs

@@ -234,15 +234,21 @@ bool has_way(AesWay way) {
 }
 
 SecretPtr<BlockCipher> make_fast_aes(AesWay way, std::span<const std::byte> key) {
-    if (way == AesWay::four_blocks) return make_secret<four_blocks::Cipher>(key);
-    if (way == AesWay::two_blocks) return make_secret<two_blocks::Cipher>(key);
-    return make_secret<one_block::Cipher>(key);
+    SecretPtr<BlockCipher> cipher;
+    if (way == AesWay::four_blocks) cipher = make_secret<four_blocks::Cipher>(key);
+    if (way == AesWay::two_blocks) cipher = make_secret<two_blocks::Cipher>(key);
+    if (way == AesWay::one_block) cipher = make_secret<one_block::Cipher>(key);
+    wipe_stack();
+    return cipher;
 }
 
 SecretPtr<SectorCipher> make_fast_aes_xts(AesWay way, std::span<const std::byte> key) {
-    if (way == AesWay::four_blocks) return make_secret<four_blocks::Xts>(key);
-    if (way == AesWay::two_blocks) return make_secret<two_blocks::Xts>(key);
-    return make_secret<one_block::Xts>(key);
+    SecretPtr<SectorCipher> cipher;
+    if (way == AesWay::four_blocks) cipher = make_secret<four_blocks::Xts>(key);
+    if (way == AesWay::two_blocks) cipher = make_secret<two_blocks::Xts>(key);
+    if (way == AesWay::one_block) cipher = make_secret<one_block::Xts>(key);
+    wipe_stack();
+    return cipher;
 }
 
 #else

@@ -9,6 +9,10 @@
 // 2. Some compute in memory of the object although it is const (sm4, cast5, cast6; aes on
 //    processors without AES instructions), so two threads must not use it at once.
 //    Such a cipher has several objects, Lanes, and each call takes one of its own.
+//
+// And a key's first use leaves it on the stack: the library's own copies, and all registers,
+// which the dynamic linker saves at the first call of each function. So a cipher is used
+// once when it is made, and then the stack below is wiped.
 
 #include <crypto++/blowfish.h>
 #include <crypto++/camellia.h>
@@ -191,18 +195,38 @@ class CryptoppCipher final : public BlockCipher {
 
 constexpr size_t kManyLanes = 8;  // more threads than that in one cipher wait for one another
 
+template <class Cipher>
+[[gnu::noinline]] SecretPtr<Cipher> make_and_use(Bytes key) {
+    constexpr size_t kBlocks = 65;  // some many at once, and one
+    std::byte data[kBlocks * 16] = {}, mask[kBlocks * 16] = {};
+    SecretPtr<Cipher> cipher = make_secret<Cipher>(key);
+    for (const std::byte* masked :
+         {static_cast<const std::byte*>(nullptr), static_cast<const std::byte*>(mask)}) {
+        cipher->encrypt(data, masked, data, kBlocks);
+        cipher->decrypt(data, masked, data, kBlocks);
+    }
+    return cipher;
+}
+
+template <class Cipher>
+SecretPtr<BlockCipher> make_used(Bytes key) {
+    SecretPtr<BlockCipher> cipher = make_and_use<Cipher>(key);
+    wipe_stack();
+    return cipher;
+}
+
 template <class Algorithm, size_t kLanes = 1>
 SecretPtr<BlockCipher> make(Bytes key) {
     using Encryption = Inline<typename Algorithm::Encryption>;
     using Decryption = Inline<typename Algorithm::Decryption>;
-    return make_secret<CryptoppCipher<Encryption, Decryption, kLanes>>(key);
+    return make_used<CryptoppCipher<Encryption, Decryption, kLanes>>(key);
 }
 
 template <class Algorithm, template <class> class Blocks, size_t kLanes = 1>
 SecretPtr<BlockCipher> make_housed(Bytes key) {
     using Encryption = Housed<Blocks<typename Algorithm::Encryption>>;
     using Decryption = Housed<Blocks<typename Algorithm::Decryption>>;
-    return make_secret<CryptoppCipher<Encryption, Decryption, kLanes>>(key);
+    return make_used<CryptoppCipher<Encryption, Decryption, kLanes>>(key);
 }
 
 // Any length up to 32 stands for itself, a one and zeros; so Serpent's paper has it,

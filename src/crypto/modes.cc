@@ -16,8 +16,6 @@
 #include "crypto/modes.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -302,8 +300,10 @@ SecretPtr<SectorCipher> make_xts_of(const CipherType& cipher, std::span<const st
 }
 
 SecretPtr<SectorCipher> make_lrw(const CipherType& cipher, std::span<const std::byte> key) {
-    return make_secret<Whitened<LrwStarts>>(cipher.make(key.first(key.size() - kBlock)),
-                                            LrwStarts(key.last(kBlock)));
+    SecretPtr<SectorCipher> made = make_secret<Whitened<LrwStarts>>(
+        cipher.make(key.first(key.size() - kBlock)), LrwStarts(key.last(kBlock)));
+    wipe_stack();
+    return made;
 }
 
 bool is_adiantum(const CipherType& cipher) { return cipher.name.starts_with("xchacha"); }

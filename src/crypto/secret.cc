@@ -165,6 +165,21 @@ void wipe(std::span<std::byte> memory) noexcept {
     if (!memory.empty()) explicit_bzero(memory.data(), memory.size());
 }
 
+[[gnu::noinline]] void wipe_stack() noexcept {
+    std::byte below[16384];
+    wipe(below);
+#if defined(__x86_64__)
+    // What the next call saves there. Functions with wider registers leave nothing above 128 bits.
+    asm volatile(
+        "pxor %%xmm0, %%xmm0\n pxor %%xmm1, %%xmm1\n pxor %%xmm2, %%xmm2\n pxor %%xmm3, %%xmm3\n"
+        "pxor %%xmm4, %%xmm4\n pxor %%xmm5, %%xmm5\n pxor %%xmm6, %%xmm6\n pxor %%xmm7, %%xmm7\n"
+        "pxor %%xmm8, %%xmm8\n pxor %%xmm9, %%xmm9\n pxor %%xmm10, %%xmm10\n pxor %%xmm11, %%xmm11\n"
+        "pxor %%xmm12, %%xmm12\n pxor %%xmm13, %%xmm13\n pxor %%xmm14, %%xmm14\n pxor %%xmm15, %%xmm15" ::
+            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+              "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+#endif
+}
+
 void let_process_be_dumped() { may_be_dumped = true; }
 
 Secret::Secret(size_t bytes)

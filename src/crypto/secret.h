@@ -22,6 +22,9 @@ void* allocate_secret(size_t bytes);
 void free_secret(void* memory, size_t bytes) noexcept;
 // Overwrites memory in a way that no compiler leaves out.
 void wipe(std::span<std::byte> memory) noexcept;
+// Overwrites what functions that have returned left on the stack and in vector registers, as
+// copies of keys.
+void wipe_stack() noexcept;
 // Before the first secret: core files and debuggers stay possible, for who looks for a bug.
 void let_process_be_dumped();
 

@@ -476,13 +476,14 @@ TEST_CASE("the kernel's errors, each with its word") {
     };
     for (const char* cipher :
          {"nonsense-cbc-plain", "aes-nonsense-plain", "aes-cbc-essiv:nonsense", "capi:cbc(nonsense)-plain",
-          "capi:aes-plain", "des3_ede-xts-plain64", "capi:gcm(aes)-plain64", "aes-adiantum-plain64"}) {
+          "capi:aes-plain", "aes-cbc-essiv:", "aes-adiantum-plain64"}) {
         INFO(cipher);
         CHECK(error(cipher, k32) == ENOENT);
     }
-    for (const char* cipher : {"aes-cbc-nonsense", "aes-cbc", "aes-cbc-essiv", "aes:3-cbc-plain",
-                               "aes:0-cbc-plain", "aes:-cbc-plain", "xts(aes)-plain64", "aes-cbc-random",
-                               "aes-ctr-eboiv", "capi:cbc(aes)", "aes:65537-ecb"}) {
+    for (const char* cipher :
+         {"aes-cbc-nonsense", "aes-cbc", "aes-cbc-essiv", "aes:3-cbc-plain", "aes:0-cbc-plain",
+          "aes:-cbc-plain", "xts(aes)-plain64", "aes-cbc-random", "aes-ctr-eboiv", "capi:cbc(aes)",
+          "aes:65537-ecb", "blowfish-xts-plain64", "capi:gcm(aes)-random", "aes-cbc-essiv:sha512"}) {
         INFO(cipher);
         CHECK(error(cipher, k32) == EINVAL);
     }

@@ -37,13 +37,16 @@ class Essiv final : public SectorCipher {
 };
 
 SecretPtr<SectorCipher> make_cipher(const CipherSpec& spec, std::span<const std::byte> key) {
-    SecretPtr<SectorCipher> mode = spec.mode->make(*spec.cipher, key);
-    if (spec.essiv == nullptr) return mode;
-    Secret salt(spec.essiv->digest_bytes);
-    std::unique_ptr<Hash> hash = spec.essiv->make();
-    hash->update(key);
-    hash->finish(salt.bytes().data());
-    return make_secret<Essiv>(std::move(mode), spec.cipher->make(salt.bytes()));
+    SecretPtr<SectorCipher> made = spec.mode->make(*spec.cipher, key);
+    // The innermost was named last.
+    for (auto type = spec.essiv.rbegin(); type != spec.essiv.rend(); ++type) {
+        Secret salt((*type)->digest_bytes);
+        std::unique_ptr<Hash> hash = (*type)->make();
+        hash->update(key);
+        hash->finish(salt.bytes().data());
+        made = make_secret<Essiv>(std::move(made), spec.cipher->make(salt.bytes()));
+    }
+    return made;
 }
 
 }  // namespace

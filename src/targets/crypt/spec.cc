@@ -124,19 +124,18 @@ class Parser {
 
     // mode(cipher), essiv(mode(cipher),hash)
     void find_by_api(std::string_view name) {
-        std::string_view whole = name;
-        if (name.starts_with("essiv(") && name.ends_with(")")) {
-            name = name.substr(6, name.size() - 7);
-            size_t comma = name.rfind(',');
+        while (name.starts_with("essiv(") && name.ends_with(")")) {
+            std::string_view both = name.substr(6, name.size() - 7);
+            size_t comma = both.rfind(',');
             if (comma == std::string_view::npos)
-                throw refuse(ENOENT, whole, "essiv(...) names no hash", "essiv(MODE(CIPHER),HASH)");
-            find_hash_named(name.substr(comma + 1));
-            name = name.substr(0, comma);
+                throw refuse(ENOENT, name, "essiv(...) names no hash", "essiv(MODE(CIPHER),HASH)");
+            find_hash_named(both.substr(comma + 1));
+            name = both.substr(0, comma);
         }
         size_t open = name.find('(');
         std::string_view mode = name.substr(0, open);
         if (std::ranges::find(kAuthenticated, mode) != kAuthenticated.end())
-            throw refuse(ENOENT, mode,
+            throw refuse(EINVAL, mode,
                          std::string(mode) +
                              " keeps tags beside the data: that comes with the target integrity, which there "
                              "is not yet",
@@ -150,15 +149,16 @@ class Parser {
     void find_essiv(const std::optional<std::string_view>& iv,
                     const std::optional<std::string_view>& option) {
         if (iv != "essiv") return;
-        if (!option || option->empty()) throw refuse(EINVAL, *iv, "essiv needs a hash", "essiv:sha256");
+        if (!option) throw refuse(EINVAL, *iv, "essiv needs a hash", "essiv:sha256");
         find_hash_named(*option);
     }
 
     void find_hash_named(std::string_view name) {
-        spec_.essiv = find_hash(name);
-        if (spec_.essiv == nullptr)
+        const HashType* hash = find_hash(name);
+        if (hash == nullptr)
             throw refuse(ENOENT, name, "no hash '" + std::string(name) + "'",
                          "one of " + names_of(hash_types()));
+        spec_.essiv.push_back(hash);
     }
 
     void find(std::string_view mode, std::string_view cipher, std::string_view both) {
@@ -170,16 +170,18 @@ class Parser {
         if (spec_.mode == nullptr)
             throw refuse(ENOENT, mode, "no mode '" + std::string(mode) + "'",
                          "one of " + names_of(mode_types()));
-        if (!spec_.mode->takes_cipher(*spec_.cipher))
-            throw refuse(ENOENT, both, "there is no " + std::string(mode) + " of " + std::string(cipher),
-                         takers(mode));
-        if (spec_.essiv == nullptr) return;
-        if (spec_.iv_bytes() != spec_.cipher->block_bytes ||
-            !spec_.cipher->takes_key(spec_.essiv->digest_bytes))
-            throw refuse(ENOENT, both,
-                         "essiv encrypts vectors with a hash as key, and " + std::string(spec_.essiv->name) +
-                             " has " + std::to_string(spec_.essiv->digest_bytes) + " bytes",
-                         "a hash as long as a key of " + std::string(cipher) + ", as sha256 for aes");
+        if (!spec_.mode->takes_cipher(*spec_.cipher)) {
+            bool names_two =
+                mode == "adiantum" || spec_.cipher->make == nullptr;  // a stream and a block cipher
+            throw refuse(names_two ? ENOENT : EINVAL, both,
+                         "there is no " + std::string(mode) + " of " + std::string(cipher), takers(mode));
+        }
+        for (const HashType* hash : spec_.essiv)
+            if (spec_.iv_bytes() != spec_.cipher->block_bytes || !spec_.cipher->takes_key(hash->digest_bytes))
+                throw refuse(EINVAL, both,
+                             "essiv encrypts vectors with a hash as key, and " + std::string(hash->name) +
+                                 " has " + std::to_string(hash->digest_bytes) + " bytes",
+                             "a hash as long as a key of " + std::string(cipher) + ", as sha256 for aes");
     }
 
     std::string takers(std::string_view mode) const {

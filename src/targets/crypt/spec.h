@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/refused.h"
 #include "crypto/cipher.h"
@@ -27,8 +28,9 @@ struct CipherSpec {
     std::string text;  // as it was written
     const CipherType* cipher = nullptr;
     const ModeType* mode = nullptr;
-    const HashType* essiv = nullptr;  // vectors are encrypted with this hash of the key; or not
-    unsigned keys = 1;                // a power of two
+    // Vectors are encrypted with these hashes of the key, one after the other; mostly none.
+    std::vector<const HashType*> essiv;
+    unsigned keys = 1;  // a power of two
     IvKind iv = IvKind::none;
 
     // Of one vector; 0 if there is none.

@@ -10,7 +10,10 @@ const std::vector<Command>& command_table() {
     static const std::vector<Command> commands = {
         {"mount", "FOLDER [-o OPTION,...] [-f] [--config FILE]", 1, 1, mount},
         {"umount", "FOLDER [--lazy]", 1, 1, umount},
-        {"save", "[FILE]", 0, 1, save},
+        {"save", "[--showkeys] [FILE]", 0, 1, save},
+        {"key", "add logon|user DESCRIPTION [--hex] [FILE]", 1, 4, key},
+        {"key", "remove logon|user DESCRIPTION", 1, 4, key},
+        {"key", "list", 1, 4, key},
         {"attach", "VOLUME [--read-only] [--partscan] [--sector-size BYTES]", 1, 1, attach},
         {"detach", "VOLUME|/dev/loopN", 1, 1, detach},
         {"replay",

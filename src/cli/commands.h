@@ -56,6 +56,9 @@ int graph(Invocation& invocation);
 int top(Invocation& invocation);
 int doctor(Invocation& invocation);
 
+// key.cc
+int key(Invocation& invocation);
+
 // mount.cc, attach.cc, save.cc
 int mount(Invocation& invocation);
 int umount(Invocation& invocation);

@@ -12,6 +12,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "base/hide.h"
 #include "base/words.h"
 #include "cli/commands.h"
 #include "dm/concise.h"
@@ -58,7 +59,7 @@ std::string table_text(const Invocation& invocation, size_t file_argument) {
     if (invocation.arguments.size() <= file_argument) return without_comments(read_stdin());
     const std::string& path = invocation.arguments[file_argument];
     std::ifstream file(path);
-    if (!file) throw Refused(errno, "cannot open the table " + path);
+    if (!file) throw Refused(errno, "cannot open the table " + hide_digits(path));
     return without_comments(read_stream(file));
 }
 

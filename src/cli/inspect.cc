@@ -21,42 +21,10 @@ bool of_target(std::string_view line, const std::string& target) {
     return words.size() > 2 && words[2].text == target;
 }
 
-// The word with the hexadecimal key in it as zeros; keyring references (":32:...")
-// and what is no key stay.
-std::string without_key(const std::string& target, size_t index, const std::string& word) {
-    size_t from = 0;
-    if (target == "crypt") {
-        if (index != 4 || word == "-" || word.starts_with(":")) return word;
-    } else if (target == "integrity") {
-        if (!word.starts_with("internal_hash:") && !word.starts_with("journal_crypt:") &&
-            !word.starts_with("journal_mac:"))
-            return word;
-        from = word.find(':', word.find(':') + 1);
-        if (from == std::string::npos) return word;
-        from++;
-    } else {
-        return word;
-    }
-    return word.substr(0, from) + std::string(word.size() - from, '0');
-}
-
-std::string hide_keys(std::string_view line) {
-    std::vector<Word> words = split_words(line);
-    if (words.size() < 4 || (words[2].text != "crypt" && words[2].text != "integrity"))
-        return std::string(line);
-    std::string out(line);
-    for (size_t i = words.size(); i-- > 3;) {
-        std::string_view raw = line.substr(words[i].column, words[i].length);
-        out.replace(words[i].column, words[i].length, without_key(words[2].text, i, std::string(raw)));
-    }
-    return out;
-}
-
-std::string hide_all_keys(const std::string& table, const Options& options) {
-    if (options.show_keys) return table;
-    std::string out;
-    for (std::string_view line : lines_of(table)) out += hide_keys(line) + "\n";
-    return out;
+// In `table` zeros stand for keys.
+const char* table_file(const Options& options) {
+    if (options.show_keys) return options.inactive ? "inactive_showkeys" : "showkeys";
+    return options.inactive ? "inactive" : "table";
 }
 
 // Prints the lines of one control file of every volume that was named.
@@ -70,7 +38,6 @@ int print_lines(Invocation& invocation, const char* file, bool is_table) {
     Json volumes = Json::array();
     int code = for_each_volume(invocation, names, [&](const std::string& name) {
         std::string text = control.read(name, file);
-        if (is_table) text = hide_all_keys(text, options);
         std::vector<std::string_view> lines = lines_of(text);
         size_t all = lines.size();
         if (options.target)
@@ -99,9 +66,8 @@ int print_concise(Invocation& invocation) {
     std::string out;
     for (const std::string& name : names) {
         VolumeInfo info = control.info(name);
-        std::string table = control.read(name, invocation.options.inactive ? "inactive" : "table");
         ConciseVolume volume{name, info.uuid, info.minor, info.readonly,
-                             hide_all_keys(table, invocation.options)};
+                             control.read(name, table_file(invocation.options))};
         out += (out.empty() ? "" : ";") + format_concise(volume);
     }
     fmt::print("{}\n", out);
@@ -147,7 +113,7 @@ int run_for(const std::string& words, const std::string& path) {
 
 int table(Invocation& invocation) {
     if (invocation.options.concise) return print_concise(invocation);
-    return print_lines(invocation, invocation.options.inactive ? "inactive" : "table", true);
+    return print_lines(invocation, table_file(invocation.options), true);
 }
 
 int status(Invocation& invocation) {

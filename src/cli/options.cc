@@ -24,6 +24,7 @@ enum : int {
     kExec,
     kTree,
     kShowKeys,
+    kHex,
     kInactive,
     kMangleName,
     kNoHeadings,
@@ -94,6 +95,7 @@ const option kLong[] = {
     {"exec", required_argument, nullptr, kExec},
     {"tree", no_argument, nullptr, kTree},
     {"showkeys", no_argument, nullptr, kShowKeys},
+    {"hex", no_argument, nullptr, kHex},
     {"inactive", no_argument, nullptr, kInactive},
     {"manglename", required_argument, nullptr, kMangleName},
     {"noheadings", no_argument, nullptr, kNoHeadings},
@@ -314,6 +316,9 @@ bool take(int letter, int index, Options& options) {
             return true;
         case kTree:
             options.tree = true;
+            return true;
+        case kHex:
+            options.hex = true;
             return true;
         case kShowKeys:
             options.show_keys = true;

@@ -38,6 +38,9 @@ struct Options {
     bool noflush = false, nolockfs = false;
     std::optional<uint32_t> uid, gid, mode;
 
+    // key
+    bool hex = false;
+
     // mount, attach
     bool foreground = false, lazy = false, partscan = false;
     std::string config;

@@ -1,6 +1,7 @@
 // save: the running set of volumes as a dmfs.toml, which `dmfs mount --config`
 // takes. A volume stands behind those it stands on, since they are made in the
-// order of the file. Keys of tables are written out: the file is the owner's alone.
+// order of the file. Keys of tables are left out unless --showkeys asks for them; with
+// them the file is still the owner's alone.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -12,6 +13,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/words.h"
 #include "cli/commands.h"
 #include "dm/config.h"
 
@@ -34,7 +36,39 @@ std::vector<std::string> from_below(const ControlClient& control) {
     return order;
 }
 
-Config running_config(const ControlClient& control) {
+// The table with - in the place of its keys, which no cipher takes that needs one: what
+// is saved without its keys shall not come back with other ones. `with` has the keys.
+std::string without_keys(const std::string& with, const std::string& masked) {
+    std::vector<std::string_view> lines = lines_of(masked);
+    std::vector<std::string_view> with_keys = lines_of(with);
+    std::string out;
+    for (size_t i = 0; i < lines.size(); i++) {
+        std::string line(lines[i]);
+        std::vector<Word> words = split_words(line), others;
+        if (i < with_keys.size()) others = split_words(with_keys[i]);
+        for (size_t word = words.size(); word-- > 0;)
+            if (others.size() == words.size() && words[word].text != others[word].text)
+                line.replace(words[word].column, words[word].length, 1, '-');
+        out += line + "\n";
+    }
+    return out;
+}
+
+// The table as it is to be written; says if a key is left out.
+std::string saved_table(const ControlClient& control, const std::string& name, bool show_keys) {
+    std::string with_keys = control.read(name, "showkeys");
+    if (show_keys) return with_keys;
+    std::string table = control.read(name, "table");
+    if (table == with_keys) return table;
+    fmt::print(
+        stderr,
+        "dmfs: save {}: its key is left out, and - stands in its place: a mount with this file is refused\n"
+        "  put the key there, or save with --showkeys, or let the table name a key of the keyring\n",
+        name);
+    return without_keys(with_keys, table);
+}
+
+Config running_config(const ControlClient& control, bool show_keys) {
     Config config;
     std::string options = control.read("options");
     for (std::string_view line : lines_of(options)) {
@@ -47,7 +81,7 @@ Config running_config(const ControlClient& control) {
         Config::Volume volume;
         volume.name = name;
         volume.uuid = info.uuid;
-        volume.table = control.read(name, "table");
+        volume.table = saved_table(control, name, show_keys);
         volume.readonly = info.readonly;
         volume.suspended = info.suspended;
         volume.minor = info.minor;
@@ -81,7 +115,7 @@ void write_atomically(const std::string& path, const std::string& text) {
 }  // namespace
 
 int save(Invocation& invocation) {
-    std::string text = format_config(running_config(invocation.control()));
+    std::string text = format_config(running_config(invocation.control(), invocation.options.show_keys));
     if (invocation.arguments.empty())
         fmt::print("{}", text);
     else

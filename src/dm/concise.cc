@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/hide.h"
 #include "base/refused.h"
 #include "base/words.h"
 #include "dm/names.h"
@@ -122,11 +123,12 @@ class ConciseParser {
         std::string_view source = text_.substr(start, text_.substr(start).find('\n'));
         auto lines = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(start), '\n');
         size_t length = field.to > field.from ? field.to - field.from : 1;
-        return Place{file_, static_cast<size_t>(lines) + 1, std::string(source), from - start, length};
+        return Place{file_, static_cast<size_t>(lines) + 1, hide_digits(std::string(source)), from - start,
+                     length};
     }
 
     [[noreturn]] void refuse(const Field& field, std::string reason, std::string remedy) const {
-        throw Refused(EINVAL, std::move(reason), std::move(remedy)).at(place(field));
+        throw Refused(EINVAL, hide_digits(std::move(reason)), std::move(remedy)).at(place(field));
     }
 
     std::string_view text_;

@@ -28,6 +28,7 @@ struct TomlGaveUp {};
 #include <algorithm>
 #include <set>
 
+#include "base/hide.h"
 #include "base/refused.h"
 #include "base/words.h"
 #include "dm/names.h"
@@ -67,7 +68,8 @@ class ConfigReader {
         try {
             return toml::parse(text_, file_name_);
         } catch (const toml::parse_error& error) {
-            throw Refused(EINVAL, std::string(error.description())).at(place(error.source().begin, 1));
+            throw Refused(EINVAL, hide_digits(std::string(error.description())))
+                .at(place(error.source().begin, 1));
         } catch (const TomlGaveUp&) {
             throw Refused(EINVAL, "a table's name is missing", "[mount] or [[volume]]").at(bad_header());
         }
@@ -86,7 +88,7 @@ class ConfigReader {
             if (open == std::string_view::npos || source[open] != '[' || name == std::string_view::npos)
                 continue;
             if (bare_key(source.substr(name, 1)) || source[name] == '"' || source[name] == '\'') continue;
-            return Place{file_name_, line, std::string(source), name, 1};
+            return Place{file_name_, line, hide_digits(std::string(source)), name, 1};
         }
         return Place{file_name_, std::max<size_t>(line, 1), {}, 0, 0};
     }
@@ -217,7 +219,8 @@ class ConfigReader {
             while (column < source.size() && (static_cast<unsigned char>(source[column]) & 0xc0) == 0x80)
                 column++;
         }
-        return Place{file_name_, std::max<size_t>(position.line, 1), std::string(source), column, length};
+        return Place{file_name_, std::max<size_t>(position.line, 1), hide_digits(std::string(source)), column,
+                     length};
     }
 
     [[noreturn]] void refuse(const toml::node& node, std::string reason, std::string remedy) const {

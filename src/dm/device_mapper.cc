@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <set>
 
+#include "base/hide.h"
 #include "dm/concise.h"
 #include "dm/explain.h"
 #include "dm/names.h"
@@ -38,6 +39,14 @@ bool has(const std::vector<Word>& words, std::string_view text) {
     for (const Word& word : words)
         if (word.text == text) return true;
     return false;
+}
+
+// The line of a message without the key that `key set KEY` has; it begins with a sector.
+std::string without_key(const std::string& line, const std::vector<Word>& words) {
+    std::string shown = hide_digits(line);
+    if (words.size() > 3 && strcasecmp(words[1].text.c_str(), "key") == 0)
+        shown = hide_part(shown, words[3].column, words[3].length);
+    return shown;
 }
 
 std::string first_line_of(const std::string& text) { return text.substr(0, text.find('\n')); }
@@ -184,8 +193,8 @@ Outcome DeviceMapper::ask_core(Volume& volume, const std::vector<Word>& words, c
 
 Task<Outcome> DeviceMapper::message(std::shared_ptr<Volume> volume, std::string text, std::string* answer,
                                     Cancel* cancel) {
-    std::string line = first_line_of(text);
-    std::vector<Word> words = split_words(line);
+    std::vector<Word> words = split_words(std::string_view(text).substr(0, text.find('\n')));
+    std::string line = without_key(first_line_of(text), words);
     answer->clear();
     std::optional<uint64_t> sector = words.empty() ? std::nullopt : parse_decimal(words[0].text);
     if (!sector || words.size() < 2) co_return Refused(EINVAL, "no message", "SECTOR WORDS...");

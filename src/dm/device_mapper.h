@@ -73,6 +73,8 @@ Outcome run_now(Executor& executor, Task<Outcome> task);
 std::string version_text();
 std::string targets_text();
 std::string table_text(const Volume& volume, Which which);
+// The same with its keys.
+std::string showkeys_text(const Volume& volume, Which which);
 std::string status_text(const Volume& volume, Which which);
 std::string measure_text(const Volume& volume);
 std::string info_text(const Volume& volume);

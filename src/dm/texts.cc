@@ -14,19 +14,22 @@ constexpr const char* kInterface = "4.48.0";
 
 constexpr unsigned kReadAhead = 256;  // sectors; what the kernel gives a new device
 
-std::string lines(const Volume& volume, Which which, StatusKind kind) {
+// One line a row, with what `words_of` says of it.
+template <class WordsOf>
+std::string lines(const Volume& volume, Which which, WordsOf words_of) {
     std::shared_ptr<Table> table = which == Which::live ? volume.live() : volume.inactive();
     if (!table) return {};
     std::string text;
-    for (const Table::Row& row : table->rows()) {
-        std::string words = row.target->status(kind);
-        if (kind == StatusKind::measure && !words.empty())
-            words = fmt::format("target_name={},target_version={}.{}.{},{}", row.type,
-                                row.target_type->version[0], row.target_type->version[1],
-                                row.target_type->version[2], words);
-        text += fmt::format("{} {} {} {}\n", row.start, row.length, row.type, words);
-    }
+    for (const Table::Row& row : table->rows())
+        text += fmt::format("{} {} {} {}\n", row.start, row.length, row.type, words_of(row));
     return text;
+}
+
+std::string measure_of(const Table::Row& row) {
+    std::string words = row.target->status(StatusKind::measure);
+    if (words.empty()) return words;
+    return fmt::format("target_name={},target_version={}.{}.{},{}", row.type, row.target_type->version[0],
+                       row.target_type->version[1], row.target_type->version[2], words);
 }
 
 }  // namespace
@@ -41,9 +44,16 @@ std::string targets_text() {
     return text;
 }
 
-std::string table_text(const Volume& volume, Which which) { return lines(volume, which, StatusKind::table); }
-std::string status_text(const Volume& volume, Which which) { return lines(volume, which, StatusKind::info); }
-std::string measure_text(const Volume& volume) { return lines(volume, Which::live, StatusKind::measure); }
+std::string table_text(const Volume& volume, Which which) {
+    return lines(volume, which, [](const Table::Row& row) { return row.target->status(StatusKind::table); });
+}
+std::string showkeys_text(const Volume& volume, Which which) {
+    return lines(volume, which, [](const Table::Row& row) { return row.target->table_with_keys(); });
+}
+std::string status_text(const Volume& volume, Which which) {
+    return lines(volume, which, [](const Table::Row& row) { return row.target->status(StatusKind::info); });
+}
+std::string measure_text(const Volume& volume) { return lines(volume, Which::live, measure_of); }
 
 std::string info_text(const Volume& volume) {
     std::shared_ptr<Table> live = volume.live(), inactive = volume.inactive();

@@ -82,6 +82,23 @@ void KeyLock::release(uint64_t key) {
     });
 }
 
+bool Stock::try_take(size_t bytes) {
+    bytes = std::min(bytes, size_);
+    if (bytes > left_) return false;
+    left_ -= bytes;
+    return true;
+}
+
+Task<Status> Stock::take(size_t bytes, Cancel* cancel) {
+    if (waiting_.locked([&] { return try_take(bytes); })) return Task<Status>::ready(kOk);
+    return take_later(
+        &waiting_, [this, bytes] { return try_take(bytes); }, cancel);
+}
+
+void Stock::give_back(size_t bytes) {
+    waiting_.wake_all(kOk, [&] { left_ += std::min(bytes, size_); });
+}
+
 Task<Status> Strand::away(Task<Status> task) {
     task.start();
     if (task.is_ready()) co_return std::move(task).value();

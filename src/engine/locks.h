@@ -83,6 +83,36 @@ class KeyLock {
     std::unordered_set<uint64_t> held_;  // under the queue's mutex
 };
 
+// A stock of bytes, out of which requests take what they need for a while. One that needs
+// more than there is at all gets all of it.
+class Stock {
+  public:
+    Stock(Executor& executor, size_t bytes) : waiting_(executor), size_(bytes), left_(bytes) {}
+
+    Task<Status> take(size_t bytes, Cancel* cancel = nullptr);
+    void give_back(size_t bytes);
+
+    // Gives back what was taken.
+    class Guard {
+      public:
+        Guard(Stock& stock, size_t bytes) : stock_(stock), bytes_(bytes) {}
+        Guard(const Guard&) = delete;
+        Guard& operator=(const Guard&) = delete;
+        ~Guard() { stock_.give_back(bytes_); }
+
+      private:
+        Stock& stock_;
+        const size_t bytes_;
+    };
+
+  private:
+    bool try_take(size_t bytes);
+
+    WaitQueue waiting_;
+    const size_t size_;
+    size_t left_;  // under the queue's mutex
+};
+
 // The coroutines of a target with state: between two awaits one of them runs at a
 // time, on whichever thread it entered, so the state needs no mutex.
 //

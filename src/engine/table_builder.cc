@@ -6,6 +6,7 @@
 #include <limits>
 #include <unordered_map>
 
+#include "base/hide.h"
 #include "base/words.h"
 #include "engine/table.h"
 
@@ -78,7 +79,7 @@ class TableBuilder {
 
   private:
     void line(std::string_view line) {
-        place_.source = line;
+        place_.source = hide_digits(std::string(line));  // until it is known that it has no key
         if (line.find('\0') != std::string_view::npos)
             throw Refused(EINVAL, "a NUL byte in the table", "a table is text").at(place_);
         std::vector<Word> words = split_words(without_comment(line));
@@ -109,8 +110,10 @@ class TableBuilder {
             std::string known;
             for (const TargetType& each : source.registry.types)
                 known += (known.empty() ? "" : ", ") + std::string(each.name);
-            throw refuse(words[2], EINVAL, "no target '" + words[2].text + "'", "one of " + known);
+            throw refuse(words[2], EINVAL, "no target '" + hide_digits(words[2].text) + "'",
+                         "one of " + known);
         }
+        if (type->is_key == nullptr) place_.source = line;
         check_alone(*type, words[2]);
         add(start, length, *type, std::vector<Word>(words.begin() + 3, words.end()));
     }
@@ -134,13 +137,18 @@ class TableBuilder {
     }
 
     void add(Sector start, Sector length, const TargetType& type, std::vector<Word> words) {
+        for (size_t i = 0; type.is_key != nullptr && i < words.size(); i++)
+            if (type.is_key(i, words[i].text))
+                place_.source = hide_part(std::move(place_.source), words[i].column, words[i].length);
         TargetSetup setup(*this, std::move(words), start, length);
         std::unique_ptr<Target> target;
         try {
             target = type.make(setup);
         } catch (const Refused& refused) {
-            Refused named(refused.error(), std::string(type.name) + ": " + refused.reason(),
-                          refused.remedy());
+            // A word that is no key where it stands may be one that was put there by mistake.
+            auto shown = [&](std::string text) { return type.is_key ? hide_digits(std::move(text)) : text; };
+            Refused named(refused.error(), std::string(type.name) + ": " + shown(refused.reason()),
+                          shown(refused.remedy()));
             throw named.at(refused.place()).at(place_);
         }
         Sector chunk = target->chunk();

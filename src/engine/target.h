@@ -22,7 +22,8 @@ namespace dmfs {
 
 class TargetSetup;
 
-// The three texts of a target: `dmsetup status`, `dmsetup table`, `dmsetup measure`.
+// The three texts of a target: `dmsetup status`, `dmsetup table`, `dmsetup measure`. No
+// text has a key in it: zeros stand in its place.
 enum class StatusKind { info, table, measure };
 
 // What becomes of a flush of the volume.
@@ -63,6 +64,8 @@ class Target {
 
     // The target's own words, without its name: one line, appended to nothing.
     virtual std::string status(StatusKind) const { return {}; }
+    // status(StatusKind::table) with its keys, for those who may see them.
+    virtual std::string table_with_keys() const { return status(StatusKind::table); }
     // Throws Refused; the answer may be empty.
     virtual std::string message(const std::vector<Word>&) {
         throw Refused(EINVAL, "this target takes no messages");
@@ -126,6 +129,8 @@ struct TargetType {
         bool immutable = false;  // no table of another target takes its place ...
         bool wildcard = false;   // ... but one of this
     } traits{};
+    // Whether word `index` of a row is a key, which no refusal shows; nullptr: none is.
+    bool (*is_key)(size_t index, std::string_view word) = nullptr;
 };
 
 // All targets there are, and one by its name or nullptr (registry.cc in src/targets).

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "dm/explain.h"
 #include "dm/graph.h"
+#include "dm/keyring.h"
 
 namespace dmfs::fs {
 
@@ -13,6 +14,14 @@ constexpr size_t kBufferSize = 4096;
 constexpr size_t kMostText = 256 << 20;
 // A text that comes in very many pieces is not checked anew with each.
 constexpr size_t kCheckedText = 64 << 10;
+
+// Given back, and so wiped: a table may have keys in it.
+void forget_text(ControlFile& file) { std::string().swap(file.written); }
+
+struct Forget {
+    ControlFile& file;
+    ~Forget() { forget_text(file); }
+};
 
 bool is_table(Kind kind) { return kind == Kind::table || kind == Kind::inactive; }
 
@@ -43,6 +52,8 @@ std::string Controls::text(Node node, Volume* volume) {
                 return options_text_;
             case Kind::graph:
                 return graph_text(dm_.volumes());
+            case Kind::keyring:
+                return keyring_text();
             case Kind::error:
             case Kind::reverse:
                 break;
@@ -59,6 +70,10 @@ std::string Controls::text(Node node, Volume* volume) {
             return table_text(*volume, Which::live);
         case Kind::inactive:
             return table_text(*volume, Which::inactive);
+        case Kind::showkeys:
+            return showkeys_text(*volume, Which::live);
+        case Kind::inactive_showkeys:
+            return showkeys_text(*volume, Which::inactive);
         case Kind::state:
             return state_text(*volume);
         case Kind::status:
@@ -137,7 +152,7 @@ Outcome Controls::check_table(ControlFile& file) {
         if (whole == file.written.size()) file.checked = std::move(table);
         return {};
     } catch (const Refused& refused) {
-        file.written.clear();
+        forget_text(file);
         file.held = false;
         file.spoiled = Status(refused.error());
         return refused;
@@ -151,6 +166,7 @@ Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
     Lock::Guard guard(file->writing);
     if (!file->held) co_return kOk;
     file->held = false;
+    Forget forget{*file};
     if (killed) co_return kOk;
     if (file->pieces > 1 && file->written.back() != '\n')
         co_return note(
@@ -209,6 +225,15 @@ Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cance
         case Kind::uuid: {
             while (!text.empty() && text.back() == '\n') text.pop_back();
             co_return dm_.set_uuid(*file->volume, text);
+        }
+        case Kind::keyring: {
+            Outcome outcome;
+            try {
+                keyring_request(text);
+            } catch (const Refused& refused) {
+                outcome = refused;
+            }
+            co_return outcome;
         }
         case Kind::create: {
             Task<Outcome> creating = dm_.create_concise(std::move(text), file->folder, cancel);

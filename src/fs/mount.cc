@@ -212,6 +212,7 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
         if (!wanted.config_path.empty()) {
             std::string folder = std::filesystem::absolute(wanted.config_path).parent_path();
             dm.create_configured(config, wanted.config_path, folder);
+            config = {};  // keys may be in its tables
         }
         Session session(fs, options);
         session.mount(mountpoint);

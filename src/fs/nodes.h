@@ -48,6 +48,9 @@ enum class Kind : uint8_t {
     explain,
     reverse,
     trace,
+    keyring,
+    showkeys,
+    inactive_showkeys,
 };
 
 struct Node {
@@ -81,8 +84,11 @@ inline const std::vector<ControlNode>& control_nodes() {
         {Kind::options, "options", 0400, false},
         {Kind::reverse, "reverse", 0600, false},
         {Kind::graph, "graph", 0400, false},
+        {Kind::keyring, "keyring", 0600, false},
         {Kind::table, "table", 0600, true},
         {Kind::inactive, "inactive", 0600, true},
+        {Kind::showkeys, "showkeys", 0400, true},
+        {Kind::inactive_showkeys, "inactive_showkeys", 0400, true},
         {Kind::state, "state", 0600, true},
         {Kind::status, "status", 0400, true},
         {Kind::inactive_status, "inactive_status", 0400, true},

@@ -19,6 +19,7 @@ const TargetRegistry& target_registry() {
         {"error", {1, 7, 0}, make_error, {.wildcard = true}},
         {"log-writes", {1, 1, 0}, make_log_writes},
         {"delay", {1, 4, 0}, make_delay},
+        {"crypt", {1, 28, 0}, make_crypt, {}, is_crypt_key},
         {"chaos", {1, 0, 0}, make_chaos},  // ours: no kernel has it
     };
     // clang-format on

@@ -10,6 +10,8 @@ const TargetRegistry& target_registry();
 
 // Each is defined by its own source.
 std::unique_ptr<Target> make_chaos(TargetSetup& setup);
+std::unique_ptr<Target> make_crypt(TargetSetup& setup);
+bool is_crypt_key(size_t index, std::string_view word);
 std::unique_ptr<Target> make_delay(TargetSetup& setup);
 std::unique_ptr<Target> make_dust(TargetSetup& setup);
 std::unique_ptr<Target> make_ebs(TargetSetup& setup);

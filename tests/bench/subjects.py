@@ -33,7 +33,9 @@ PACKAGE = {
     "qemu-storage-daemon": "qemu-system-common",
     "nbdkit": "nbdkit",
     "nbdfuse": "libnbd-bin",
+    "cryptsetup": "cryptsetup-bin",
 }
+CRYPT = ["dmfs-linear", "dmfs-crypt", "nbdkit-luks", "qsd-luks"]
 ALL = ["raw", "floor", "dmfs-linear1", "dmfs-linear4", "dmfs-striped4", "qsd", "nbdfuse"]
 
 
@@ -275,11 +277,11 @@ class Workshop:
         self.serve([qsd, "--blockdev", node, "--export", export], point)
         return point
 
-    def _nbdfuse(self, name):
-        nbdkit, nbdfuse, image = program("nbdkit"), program("nbdfuse"), self.image()
+    def _nbdfuse(self, name, options=(), image=None, parameters=()):
+        nbdkit, nbdfuse, image = program("nbdkit"), program("nbdfuse"), image or self.image()
         socket, mnt = str(self.dir / f"{name}.sock"), self.folder(name)
-        self.spawn([nbdkit, "--foreground", "--unix", socket, "file", f"file={image}",
-                    f"cache={'none' if self.direct else 'default'}"])
+        self.spawn([nbdkit, "--foreground", "--unix", socket, *options, "file", f"file={image}",
+                    f"cache={'none' if self.direct else 'default'}", *parameters])
         until = time.monotonic() + START_SECONDS
         while not os.path.exists(socket):
             if time.monotonic() > until:
@@ -287,6 +289,63 @@ class Workshop:
             time.sleep(0.02)
         self.serve([nbdfuse, f"{mnt}/nbd", "--unix", socket], mnt)
         return mnt / "nbd"
+
+
+class Luks:
+    """A file with a LUKS1 header that every crypt subject opens: aes-xts-plain64, 512 bits."""
+
+    def __init__(self, shop):
+        self.shop, self.file = shop, shop.dir / "luks.img"
+        self.key, self.passphrase = shop.dir / "luks.key", shop.dir / "luks.passphrase"
+        self.key.write_bytes(os.urandom(64))
+        self.passphrase.write_text("bench")
+        with open(self.file, "wb") as file:
+            file.truncate(4 * MIB)
+        command = [program("cryptsetup"), "luksFormat", "--batch-mode", "--type", "luks1",
+                   "--cipher", "aes-xts-plain64", "--key-size", "512", "--hash", "sha256",
+                   "--pbkdf-force-iterations", "1000", "--align-payload", "4096",
+                   "--master-key-file", str(self.key), str(self.file), str(self.passphrase)]
+        made = subprocess.run(command, capture_output=True, text=True)
+        if made.returncode:
+            raise Missing(f"cryptsetup: {made.stderr.strip()}")
+        dump = subprocess.check_output([command[0], "luksDump", str(self.file)], text=True)
+        self.start = int(re.search(r"Payload offset:\s*(\d+)", dump)[1])  # in sectors
+        noise = os.urandom(MIB)
+        with open(self.file, "r+b") as file:
+            file.truncate(self.start * SECTOR)
+            file.seek(0, os.SEEK_END)
+            for _ in range(shop.bytes // MIB):
+                file.write(noise)
+
+    def dmfs(self, name):
+        place = f"{quote(self.file)} {self.start}"
+        row = f"linear {place}" if name == "dmfs-linear" else (
+            f"crypt aes-xts-plain64 {self.key.read_bytes().hex()} 0 {place}")
+        return self.shop.dmfs_mount(name).create("v", f"0 {self.shop.sectors} {row}\n")
+
+    def nbdkit(self, name):
+        return self.shop._nbdfuse(name, ["--filter=luks"], self.file, [f"passphrase=+{self.passphrase}"])
+
+    def qsd(self, name):
+        point = self.shop.dir / f"{name}.export"
+        point.touch()
+        file = f"driver=file,node-name=file,filename={self.file}"
+        file += ",cache.direct=on,aio=io_uring" if self.shop.direct else ",cache.direct=off"
+        export = f"fuse,id=e,node-name=image,mountpoint={point},writable=on,growable=off,allow-other=off"
+        self.shop.serve([program("qemu-storage-daemon"), "--object", f"secret,id=s,file={self.passphrase}",
+                         "--blockdev", file, "--blockdev", "driver=luks,node-name=image,file=file,key-secret=s",
+                         "--export", export], point)
+        return point
+
+    def start_subject(self, name):
+        """The path to run fio on, or None with a notice."""
+        say(f"bench: starting {name}")
+        make = {"nbdkit-luks": self.nbdkit, "qsd-luks": self.qsd}.get(name, self.dmfs)
+        try:
+            return make(name)
+        except (Missing, RuntimeError, OSError) as why:
+            say(f"bench: skipping {name}: {why}")
+            return None
 
 
 def end(process):

@@ -19,6 +19,8 @@ be_table_file() { local l; while IFS= read -r l || [[ -n $l ]]; do outward "$l";
 be_create() { local n=$1; shift; be_table_file; [[ " $* " == *" --notable "* ]] || set -- "$@" "$WORKDIR/table.out"; be_dm create "$n" "$@"; }
 be_load() { local n=$1; shift; be_table_file; be_dm load "$n" "$@" "$WORKDIR/table.out"; }
 be_reload() { be_load "$@" && be_dm suspend "$1" && be_dm resume "$1"; }
+be_limits() { sed -nE '/^(logical_block_size|physical_block_size|minimum_io_size) /p; s/^discard_granularity 0$/discards 0/p; s/^discard_granularity .*/discards 1/p' "$DMFS_MOUNT/.control/$1/limits"; }
+be_key() { if [[ $1 == add ]]; then printf %s "$4" | "$DMFS" key add "$2" "$3"; else "$DMFS" key remove "$2" "$3"; fi; }
 inward() {
 	local n f num l e=()
 	for n in "${!PATH_OF[@]}"; do e+=(-e "s#${PATH_OF[$n]}\b#@$n#g"); done

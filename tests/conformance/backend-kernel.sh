@@ -34,6 +34,15 @@ be_table_file() { local l; while IFS= read -r l || [[ -n $l ]]; do outward "$l";
 be_create() { local n=$1; shift; be_table_file; [[ " $* " == *" --notable "* ]] || set -- "$@" "$WORKDIR/table.out"; be_dm create "$n" "$@"; }
 be_load() { local n=$1; shift; be_table_file; be_dm load "$n" "$@" "$WORKDIR/table.out"; }
 be_reload() { be_load "$@" && be_dm suspend "$1" && be_dm resume "$1"; }
+be_limits() {
+	path_of "$1"
+	local f queue=/sys/block/${REPLY#/dev/}/queue
+	for f in logical_block_size physical_block_size minimum_io_size; do echo "$f $(<"$queue/$f")"; done
+	echo "discards $(($(<"$queue/discard_max_bytes") > 0))"
+}
+be_key() { # add|remove TYPE NAME [TEXT]
+	if [[ $1 == add ]]; then printf %s "$4" | keyctl padd "$2" "$3" @u >/dev/null; else keyctl unlink "$(keyctl search @u "$2" "$3")" @u; fi
+}
 volumes() { # NODE NAME NUMBER of each
 	local f n num
 	for f in /sys/block/dm-*; do

@@ -29,6 +29,8 @@
 #   show COMMAND...                 a tool run on @names: its output too
 #   note TEXT                       a comment in the transcript
 #   departs ANSWER WHY              dmfs answers the next verb with ANSWER, on purpose
+#   limits NAME                     block sizes, and whether it takes discards
+#   key add TYPE NAME TEXT          a key that tables can name; key remove TYPE NAME
 #   pause SECONDS
 # A verb that the implementation refuses prints `refused: ERRNO` (or `refused`,
 # where the tool knew no errno), and the scenario goes on.
@@ -53,7 +55,7 @@ outward() {
 	done
 	REPLY=$to$rest
 }
-errno_of() { sed -n -E 's/.*(Invalid argument).*/EINVAL/p; s/.*(No such device or address).*/ENXIO/p; s/.*(No such device)$/ENODEV/p; s/.*(No such file or directory).*/ENOENT/p; s/.*(Device or resource busy).*/EBUSY/p; s/.*(File exists).*/EEXIST/p; s/.*(Cannot allocate memory).*/ENOMEM/p; s/.*(Input\/output error).*/EIO/p; s/.*(Operation not permitted).*/EPERM/p; s/.*(No data available).*/ENODATA/p; s/.*(Key was rejected).*/EKEYREJECTED/p; s/.*(No space left).*/ENOSPC/p; s/.*(Numerical result out of range).*/ERANGE/p; s/.*(Read-only file system).*/EROFS/p; s/.*(Operation not supported).*/EOPNOTSUPP/p; s/.*(Invalid or incomplete multibyte).*/EILSEQ/p; s/.*(Protocol error).*/EPROTO/p; s/.*(Argument list too long).*/E2BIG/p; s/.*(Required key not available).*/ENOKEY/p; s/.*(Permission denied).*/EACCES/p; s/.*(File name too long).*/ENAMETOOLONG/p; s/.*(Value too large).*/EOVERFLOW/p; s/.*(Block device required).*/ENOTBLK/p; s/.*(Inappropriate ioctl).*/ENOTTY/p; s/.*(Device does not exist|device doesn.t exist).*/ENXIO/p' | head -1; }
+errno_of() { sed -n -E 's/.*(Invalid argument).*/EINVAL/p; s/.*(No such device or address).*/ENXIO/p; s/.*(No such device)$/ENODEV/p; s/.*(No such file or directory).*/ENOENT/p; s/.*(Device or resource busy).*/EBUSY/p; s/.*(File exists).*/EEXIST/p; s/.*(Cannot allocate memory).*/ENOMEM/p; s/.*(Input\/output error).*/EIO/p; s/.*(Operation not permitted).*/EPERM/p; s/.*(No data available).*/ENODATA/p; s/.*(Key was rejected).*/EKEYREJECTED/p; s/.*(No space left).*/ENOSPC/p; s/.*(Numerical result out of range).*/ERANGE/p; s/.*(Read-only file system).*/EROFS/p; s/.*(Operation not supported).*/EOPNOTSUPP/p; s/.*(Invalid or incomplete multibyte).*/EILSEQ/p; s/.*(Protocol error).*/EPROTO/p; s/.*(Required key not available).*/ENOKEY/p; s/.*(Permission denied).*/EACCES/p; s/.*(File name too long).*/ENAMETOOLONG/p; s/.*(Value too large).*/EOVERFLOW/p; s/.*(Block device required).*/ENOTBLK/p; s/.*(Inappropriate ioctl).*/ENOTTY/p; s/.*(Resource temporarily unavailable).*/EAGAIN/p; s/.*(Key has been revoked).*/EKEYREVOKED/p; s/.*(Argument list too long).*/E2BIG/p; s/.*(Device does not exist|device doesn.t exist).*/ENXIO/p' | head -1; }
 answer() { # answer RC FILE
 	if (($1 == 0)); then [[ -s $2 ]] && inward <"$2" | sed 's/^/  /'; return 0; fi
 	(($1 == 124 || $1 == 137)) && { say "  hangs"; return 0; }
@@ -101,6 +103,8 @@ check()   { verb check "$@"; local rc=0; outward "$*"; bash -c "$REPLY" >"$WORKD
 show()    { verb show "$@"; local rc=0; outward "$*"; bash -c "$REPLY" >"$WORKDIR/out" 2>&1 </dev/null || rc=$?; inward <"$WORKDIR/out" | sed 's/^/  /'; say "  exit $rc"; }
 note()    { say "# $*"; }
 departs() { say "# dmfs answers '$1': ${*:2}"; }
+limits()  { verb limits "$@"; be_limits "$1" | sed 's/^/  /'; }
+key()     { verb key "$@"; try be_key "$@"; }
 pause()   { verb pause "$@"; sleep "$1"; }
 
 declare -gA PATH_OF=() HELD=()
@@ -128,5 +132,5 @@ run_scenario() { # run_scenario FILE: the transcript on standard output
 }
 
 # Back-end functions: be_begin be_end be_disk be_path be_dm be_create be_load
-# be_reload be_dropcache be_settle, and the filter `inward`, which turns the
+# be_reload be_dropcache be_settle be_limits be_key, and the filter `inward`, which turns the
 # implementation's names for disks and volumes into @name.

@@ -126,7 +126,7 @@ AES_INLINE Register times_wide(Register value) {
 }  // namespace one_block
 #undef AES_TARGET
 
-#define AES_TARGET [[gnu::target("aes,avx2,vaes,vpclmulqdq")]]
+#define AES_TARGET [[gnu::target("aes,pclmul,avx2,vaes,vpclmulqdq")]]
 namespace two_blocks {
 using Register = __m256i;
 AES_INLINE Register everywhere(__m128i block) { return _mm256_broadcastsi128_si256(block); }
@@ -172,7 +172,7 @@ AES_INLINE Register times_wide(Register value) {
 }  // namespace two_blocks
 #undef AES_TARGET
 
-#define AES_TARGET [[gnu::target("aes,avx512f,avx512bw,vaes,vpclmulqdq")]]
+#define AES_TARGET [[gnu::target("aes,pclmul,avx512f,avx512bw,vaes,vpclmulqdq")]]
 namespace four_blocks {
 using Register = __m512i;
 AES_INLINE Register everywhere(__m128i block) { return _mm512_broadcast_i32x4(block); }

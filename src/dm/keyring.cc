@@ -41,7 +41,8 @@ void keyring_request(const std::string& text) {
         own_keyring().add(type, description, parse_hex(words[3].text));
     } catch (const Refused& refused) {
         const Word& word = refused.place().file.empty() ? words[1] : words[3];
-        throw Refused(refused.error(), refused.reason(), refused.remedy()).at(place(word));
+        throw Refused(refused.error(), hide_digits(refused.reason()), hide_digits(refused.remedy()))
+            .at(place(word));
     }
 }
 

@@ -14,14 +14,16 @@ constexpr const char* kInterface = "4.48.0";
 
 constexpr unsigned kReadAhead = 256;  // sectors; what the kernel gives a new device
 
-// One line a row, with what `words_of` says of it.
+// One line a row, with what `words_of` says of it. There may be keys in it, so it is not put
+// together in fmt's memory, which is the stack.
 template <class WordsOf>
 std::string lines(const Volume& volume, Which which, WordsOf words_of) {
     std::shared_ptr<Table> table = which == Which::live ? volume.live() : volume.inactive();
     if (!table) return {};
     std::string text;
     for (const Table::Row& row : table->rows())
-        text += fmt::format("{} {} {} {}\n", row.start, row.length, row.type, words_of(row));
+        text += std::to_string(row.start) + " " + std::to_string(row.length) + " " + row.type + " " +
+                words_of(row) + "\n";
     return text;
 }
 

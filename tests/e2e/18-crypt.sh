@@ -148,8 +148,8 @@ test_no_key_stays_in_memory() {
 	new_volume v "0 2048 crypt aes-xts-plain64 $KEY 0 $T/a.img 0"
 	(($(memory_of "$SERVER" | wc -c) > 1000000)) || skip "the memory of another process can't be read"
 	# What is there would be found.
-	echo "uuid-${OTHER:0:40}" >mnt/.control/v/uuid
-	(($(pieces_in "$SERVER" "${OTHER:0:32}") > 0)) || fail "what is there is not found"
+	echo "this-is-there-and-has-32-letters" >mnt/.control/v/uuid
+	(($(pieces_in "$SERVER" "this-is-there-and-has-32-letters") > 0)) || fail "what is there is not found"
 	dd if=/dev/zero of=mnt/v bs=1M count=1 conv=notrunc status=none
 	cat mnt/v >/dev/null
 	dmfs table --showkeys v >/dev/null

@@ -252,3 +252,31 @@ TEST_CASE("a strand passes on the status of what was away") {
     CHECK(run(*executor, strand.away(Task<Status>::ready(Status(ENOSPC)))) == Status(ENOSPC));
     strand.leave();
 }
+
+TEST_CASE("a stock gives out what there is, and whoever wants more waits") {
+    Running executor;
+    Stock stock(*executor, 100);
+    CHECK(run(*executor, stock.take(60)) == kOk);
+    CHECK(run(*executor, stock.take(40)) == kOk);
+    Cancel cancel;
+    Pending<Status> large = begin(*executor, stock.take(50));
+    Pending<Status> small = begin(*executor, stock.take(1));
+    Pending<Status> cancelled = begin(*executor, stock.take(1, &cancel));
+    a_moment();
+    CHECK_FALSE(large.done());
+    CHECK_FALSE(small.done());
+    cancel.request();
+    CHECK(cancelled.get() == Status(EINTR));
+    stock.give_back(40);  // enough for the small one, although the other came first
+    CHECK(small.get() == kOk);
+    CHECK_FALSE(large.done());
+    stock.give_back(60);
+    CHECK(large.get() == kOk);
+    stock.give_back(51);
+    // More than there is at all is all of it.
+    CHECK(run(*executor, stock.take(1000)) == kOk);
+    CHECK_FALSE(begin(*executor, stock.take(1, &cancel)).get().good());
+    stock.give_back(1000);
+    { Stock::Guard guard((static_cast<void>(run(*executor, stock.take(100))), stock), 100); }
+    CHECK(run(*executor, stock.take(100)) == kOk);
+}

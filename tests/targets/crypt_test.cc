@@ -618,50 +618,53 @@ TEST_CASE("what is explained is what happens") {
     CHECK(runs == "0+12@8");
 }
 
+// A sanitizer's memory takes too long to look through, and keeps what was freed.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
 namespace {
 
-// Whether some readable memory of this process holds these bytes, other than that which is
+// What is looked for is given changed, so that it is not found in itself.
+constexpr std::byte kDisguise{0x55};
+
+// Whether bytes hold `wanted`, taken out of its disguise.
+bool are_in(const std::vector<char>& bytes, const Bytes& wanted) {
+    auto same = [](char byte, std::byte disguised) {
+        return static_cast<std::byte>(byte) == (disguised ^ kDisguise);
+    };
+    return std::search(bytes.begin(), bytes.end(), wanted.begin(), wanted.end(), same) != bytes.end();
+}
+
+// Whether memory that this process may write holds these bytes, other than that which is
 // kept out of core files.
 bool in_memory(const Bytes& wanted) {
+    constexpr size_t kWindow = 1 << 20;
     std::ifstream maps("/proc/self/smaps");
     std::ifstream memory("/proc/self/mem", std::ios::binary);
     std::string line;
     size_t from = 0, end = 0;
-    std::vector<char> bytes;
     while (std::getline(maps, line)) {
         size_t one = 0, two = 0;
         char mode[8] = {};
         if (sscanf(line.c_str(), "%zx-%zx %7s", &one, &two, mode) == 3) {
-            from = mode[0] == 'r' && mode[1] == 'w' ? one : 0;
-            end = from == 0 ? 0 : two;
+            from = one;
+            end = mode[0] == 'r' && mode[1] == 'w' ? two : one;
         }
-        if (!line.starts_with("VmFlags:") || line.find(" dd") != std::string::npos ||
-            end - from > size_t{64} << 20)
-            continue;
-        bytes.resize(end - from);
-        memory.clear();
-        memory.seekg(static_cast<std::streamoff>(from));
-        if (!memory.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) continue;
-        // Every fourth byte of it was changed before it was looked for: it is not found in `wanted` itself.
-        for (size_t at = 0; at + wanted.size() <= bytes.size(); at++) {
-            size_t i = 0;
-            while (i < wanted.size() &&
-                   static_cast<std::byte>(bytes[at + i]) == (wanted[i] ^ std::byte{0x55}))
-                i++;
-            if (i == wanted.size()) {
-                explicit_bzero(bytes.data(), bytes.size());
+        if (!line.starts_with("VmFlags:") || line.find(" dd") != std::string::npos) continue;
+        for (; from < end; from += kWindow) {
+            std::vector<char> bytes(std::min(end - from, kWindow + wanted.size()));  // wiped when freed
+            memory.clear();
+            memory.seekg(static_cast<std::streamoff>(from));
+            if (memory.read(bytes.data(), static_cast<std::streamsize>(bytes.size())) &&
+                are_in(bytes, wanted))
                 return true;
-            }
         }
-        explicit_bzero(bytes.data(), bytes.size());
     }
     return false;
 }
 
-// The bytes, changed in a way that in_memory() takes back.
 Bytes disguised(std::string_view text) {
     Bytes bytes;
-    for (char c : text) bytes.push_back(static_cast<std::byte>(c) ^ std::byte{0x55});
+    for (char c : text) bytes.push_back(static_cast<std::byte>(c) ^ kDisguise);
     return bytes;
 }
 
@@ -698,3 +701,5 @@ TEST_CASE("nothing of a key stays in memory but where it is kept") {
     CHECK_FALSE(in_memory(wanted_text));
     CHECK_FALSE(in_memory(wanted_bytes));
 }
+
+#endif

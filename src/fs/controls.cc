@@ -15,13 +15,9 @@ constexpr size_t kMostText = 256 << 20;
 // A text that comes in very many pieces is not checked anew with each.
 constexpr size_t kCheckedText = 64 << 10;
 
-// Given back, and so wiped: a table may have keys in it.
+// Given back, and so wiped: a table may have keys in it. (What was applied stays until the
+// last close: every close counts, and the text may go on.)
 void forget_text(ControlFile& file) { std::string().swap(file.written); }
-
-struct Forget {
-    ControlFile& file;
-    ~Forget() { forget_text(file); }
-};
 
 bool is_table(Kind kind) { return kind == Kind::table || kind == Kind::inactive; }
 
@@ -166,7 +162,6 @@ Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
     Lock::Guard guard(file->writing);
     if (!file->held) co_return kOk;
     file->held = false;
-    Forget forget{*file};
     if (killed) co_return kOk;
     if (file->pieces > 1 && file->written.back() != '\n')
         co_return note(

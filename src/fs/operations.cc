@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <fstream>
 
+#include "base/files.h"
 #include "fs/filesystem.h"
 
 namespace dmfs::fs {
@@ -43,9 +43,11 @@ void reply_open(fuse_req_t request, uint64_t handle, uint32_t flags) {
 // Whether a process closes its files because a signal ends it (PF_SIGNALED).
 bool was_killed(pid_t process) {
     constexpr unsigned long kSignaled = 0x400;
-    std::ifstream file("/proc/" + std::to_string(process) + "/stat");
-    std::string text;
-    std::getline(file, text);
+    std::string folder = "/proc/" + std::to_string(process);
+    // Only of a process that ends, and so has no memory any more. One that closes at its
+    // execve(2) holds the lock that `stat` asks for, and waits for this answer.
+    if (!first_line(folder + "/statm").starts_with("0 ")) return false;
+    std::string text = first_line(folder + "/stat");
     unsigned long flags = 0;
     size_t name_end = text.rfind(')');
     return name_end != std::string::npos &&

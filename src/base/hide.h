@@ -8,8 +8,9 @@
 
 namespace dmfs {
 
-// The text with stars for every run of hexadecimal digits that is as long as a key: 16 of
-// them with a letter among them, or 32. For texts of which nobody knows what they are yet.
+// The text with stars for every word that may be a key: 16 hexadecimal digits or more, and
+// few other letters. Decimal numbers of 64 bits stay, but for those of 16 digits. For texts
+// of which nobody knows what they are yet.
 std::string hide_digits(std::string text);
 
 // And for the bytes [column, column + length).

@@ -5,7 +5,8 @@
 //              grains of 64 bytes, so that small secrets share pages and are aligned
 //
 // The host allows a process few locked pages, therefore one region serves many keys,
-// and a region nobody has anything in goes back, but for the first.
+// and a region nobody has anything in goes back, but for the last. Who has many secrets
+// gets larger regions, so that there are few to look through.
 
 #include "crypto/secret.h"
 
@@ -18,6 +19,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -29,7 +32,7 @@ namespace dmfs {
 namespace {
 
 constexpr size_t kGrain = 64;
-constexpr size_t kRegionBytes = 16384;
+constexpr size_t kRegionBytes = 16 << 10, kMostRegionBytes = 1 << 20;
 
 std::atomic<bool> may_be_dumped = false;
 
@@ -43,45 +46,37 @@ class Region {
         hidden_ = madvise(pages, bytes, MADV_DONTDUMP) == 0 && madvise(pages, bytes, MADV_DONTFORK) == 0;
         if (mlock(pages, bytes) != 0) lock_error_ = errno;
     }
-    Region(Region&& other) noexcept
-        : begin_(std::exchange(other.begin_, nullptr)),
-          bytes_(other.bytes_),
-          used_(std::move(other.used_)),
-          grains_used_(other.grains_used_),
-          lock_error_(other.lock_error_),
-          hidden_(other.hidden_) {}
-    Region& operator=(Region&& other) noexcept {
-        std::swap(begin_, other.begin_);
-        std::swap(bytes_, other.bytes_);
-        std::swap(used_, other.used_);
-        std::swap(grains_used_, other.grains_used_);
-        std::swap(lock_error_, other.lock_error_);
-        std::swap(hidden_, other.hidden_);
-        return *this;
-    }
+    Region(const Region&) = delete;
+    Region& operator=(const Region&) = delete;
     ~Region() {
         if (begin_ != nullptr) munmap(begin_, bytes_);
     }
 
     // The first run of free grains that is long enough, or nullptr.
     std::byte* take(size_t grains) {
+        if (used_.size() - grains_used_ < grains) return nullptr;
         size_t run = 0;
-        for (size_t at = 0; at < used_.size(); at++) {
+        for (size_t at = first_free_; at < used_.size(); at++) {
             run = used_[at] ? 0 : run + 1;
             if (run < grains) continue;
-            mark(at + 1 - grains, grains, true);
+            size_t from = at + 1 - grains;
+            mark(from, grains, true);
             grains_used_ += grains;
-            return begin_ + (at + 1 - grains) * kGrain;
+            if (from == first_free_) first_free_ = at + 1;
+            return begin_ + from * kGrain;
         }
         return nullptr;
     }
 
     void give_back(const std::byte* memory, size_t grains) {
-        mark(static_cast<size_t>(memory - begin_) / kGrain, grains, false);
+        size_t from = static_cast<size_t>(memory - begin_) / kGrain;
+        mark(from, grains, false);
         grains_used_ -= grains;
+        first_free_ = std::min(first_free_, from);
     }
 
-    bool holds(const std::byte* memory) const { return memory >= begin_ && memory < begin_ + bytes_; }
+    const std::byte* begin() const { return begin_; }
+    size_t bytes() const { return bytes_; }
     bool is_empty() const { return grains_used_ == 0; }
     int lock_error() const { return lock_error_; }
     bool is_hidden() const { return hidden_; }
@@ -92,9 +87,10 @@ class Region {
     }
 
     std::byte* begin_ = nullptr;
-    size_t bytes_;
+    const size_t bytes_;
     std::vector<bool> used_;  // of each grain
     size_t grains_used_ = 0;
+    size_t first_free_ = 0;  // none before it is free
     int lock_error_ = 0;
     bool hidden_ = false;
 };
@@ -105,14 +101,17 @@ class Arena {
         if (bytes > SIZE_MAX / 2) throw std::bad_alloc();
         size_t grains = std::max<size_t>((bytes + kGrain - 1) / kGrain, 1);
         std::lock_guard lock(mutex_);
-        for (Region& region : regions_)
-            if (std::byte* memory = region.take(grains)) return memory;
+        for (auto& [begin, region] : regions_)
+            if (std::byte* memory = region->take(grains)) return memory;
         if (regions_.empty()) close_process();
         auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-        size_t wanted = std::max(kRegionBytes, grains * kGrain);
-        regions_.emplace_back((wanted + page - 1) / page * page);
-        warn_of(regions_.back());
-        return regions_.back().take(grains);
+        size_t wanted = std::max(std::clamp(bytes_, kRegionBytes, kMostRegionBytes), grains * kGrain);
+        auto made = std::make_unique<Region>((wanted + page - 1) / page * page);
+        Region& region = *made;
+        regions_.emplace(region.begin(), std::move(made));
+        bytes_ += region.bytes();
+        warn_of(region);
+        return region.take(grains);
     }
 
     void free(void* memory, size_t bytes) noexcept {
@@ -120,9 +119,12 @@ class Arena {
         size_t grains = std::max<size_t>((bytes + kGrain - 1) / kGrain, 1);
         wipe({at, grains * kGrain});
         std::lock_guard lock(mutex_);
-        auto region = std::ranges::find_if(regions_, [&](const Region& each) { return each.holds(at); });
-        region->give_back(at, grains);
-        if (region->is_empty() && region != regions_.begin()) regions_.erase(region);
+        auto found = std::prev(regions_.upper_bound(at));
+        Region& region = *found->second;
+        region.give_back(at, grains);
+        if (!region.is_empty() || regions_.size() == 1) return;
+        bytes_ -= region.bytes();
+        regions_.erase(found);
     }
 
   private:
@@ -145,7 +147,8 @@ class Arena {
     }
 
     std::mutex mutex_;
-    std::vector<Region> regions_;
+    std::map<const std::byte*, std::unique_ptr<Region>> regions_;  // by their first byte
+    size_t bytes_ = 0;                                             // of all of them
     bool warned_ = false;
 };
 

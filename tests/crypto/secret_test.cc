@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <fstream>
@@ -104,6 +105,22 @@ TEST_CASE("small secrets share pages and do not overlap") {
     std::ranges::sort(pages);
     pages.erase(std::ranges::unique(pages).begin(), pages.end());
     CHECK(pages.size() < 40);
+}
+
+TEST_CASE("very many secrets are found and given back quickly, in any order") {
+    auto begin = std::chrono::steady_clock::now();
+    std::vector<Secret> secrets;
+    for (size_t i = 0; i < 65536; i++) {
+        secrets.emplace_back(1 + i * 37 % 700);
+        secrets.back().bytes()[0] = static_cast<std::byte>(i);
+    }
+    for (size_t i = 0; i < secrets.size(); i += 2) secrets[i * 17 % 65536 & ~size_t{1}] = Secret();
+    for (size_t i = 0; i < secrets.size(); i += 2) secrets[i] = Secret(300);
+    bool kept = true;
+    for (size_t i = 1; i < secrets.size(); i += 2) kept &= secrets[i].bytes()[0] == static_cast<std::byte>(i);
+    CHECK(kept);
+    secrets.clear();
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
 }
 
 TEST_CASE("several threads may have secrets") {

@@ -214,6 +214,24 @@ TEST_CASE("lmk hashes the data, and the seed of a 65th key") {
     }
 }
 
+TEST_CASE("lmk's seed stands where the next key would, whatever is left over behind it") {
+    std::string key;
+    for (int i = 0; i < 64; i++) key += k16;
+    const std::string seed = "ffeeddccbbaa99887766554433221100";
+    const Bytes data = pattern(512, 3);
+    CHECK(encrypted("aes:64-cbc-lmk", key + seed + "0102030405", data, 9) ==
+          encrypted("aes:64-cbc-lmk", key + seed, data, 9));
+}
+
+TEST_CASE("numbers of sectors go on at 0 behind 2^64, and then they are shifted") {
+    const SectorForm form{4096, true};
+    const Sector number = Sector{0} - 8;
+    const Bytes data = pattern(2 * 4096);
+    Bytes both = encrypted("aes-cbc-plain64", k16, data, number, form);
+    Bytes second = encrypted("aes-cbc-plain64", k16, {data.begin() + 4096, data.end()}, 0, form);
+    CHECK(std::equal(second.begin(), second.end(), both.begin() + 4096));
+}
+
 TEST_CASE("tcw whitens the ciphertext with CRCs of the number") {
     const Bytes data = pattern(512, 9);
     const uint64_t number = 1000;
@@ -483,7 +501,8 @@ TEST_CASE("the kernel's errors, each with its word") {
     for (const char* cipher :
          {"aes-cbc-nonsense", "aes-cbc", "aes-cbc-essiv", "aes:3-cbc-plain", "aes:0-cbc-plain",
           "aes:-cbc-plain", "xts(aes)-plain64", "aes-cbc-random", "aes-ctr-eboiv", "capi:cbc(aes)",
-          "aes:65537-ecb", "blowfish-xts-plain64", "capi:gcm(aes)-random", "aes-cbc-essiv:sha512"}) {
+          "aes:65537-ecb", "blowfish-xts-plain64", "capi:gcm(aes)-random", "aes-cbc-essiv:sha512",
+          "capi:adiantum(xchacha12,aes)-lmk"}) {
         INFO(cipher);
         CHECK(error(cipher, k32) == EINVAL);
     }
@@ -499,7 +518,8 @@ TEST_CASE("the kernel's errors, each with its word") {
     for (const char* rest :
          {"x a 0", "0 a x", "0 a 0 x", "0 a 0 10", "0 a 0 1", "0 a 0 1 nonsense", "0 a 0 1 sector_size:513",
           "0 a 0 1 sector_size:8192", "4 a 0 1 sector_size:4096", "0 a 4 1 sector_size:4096",
-          "0 a 0 1 integrity:16:aead", "0 a 0 1 integrity:0:none", "0 a 0 1 integrity_key_size:0", "0 a"}) {
+          "0 a 0 1 integrity:16:aead", "0 a 0 1 integrity:16", "0 a 0 1 integrity:0:none",
+          "0 a 0 1 integrity_key_size:0", "0 a"}) {
         INFO(rest);
         CHECK(error("aes-ecb", k16, rest) == EINVAL);
     }

@@ -340,6 +340,34 @@ TEST_CASE("a request is explained as it is done: the data, and hash blocks that 
     CHECK(steps(Op::flush, 0, 0) == "0+0 -: nothing to flush\n");
 }
 
+TEST_CASE("who explains a petabyte may stop after a few steps") {
+    constexpr uint64_t kBlocks = uint64_t{1} << 38;
+    Running executor;
+    FakeSource source(*executor);
+    source.add("a", 8).set_size(kBlocks * 8);
+    source.add("h", 8).set_size(kBlocks * 8);
+    std::string row = "0 " + std::to_string(kBlocks * 8) + " verity 1 a h 4096 4096 " +
+                      std::to_string(kBlocks) + " 0 sha256 " + std::string(64, '0') + " -";
+    std::shared_ptr<Table> table =
+        Table::build(row, TableSource{*executor, target_registry(), source, "/", false, [] {}});
+    size_t count = 0;
+    struct Stop {};
+    auto visit = [&](const Step&) {
+        if (++count == 500) throw Stop();
+    };
+    CHECK_THROWS_AS(table->rows()[0].target->explain(Op::read, 8, kBlocks * 8 - 16, visit), Stop);
+}
+
+TEST_CASE("what fails for a device's own reasons is no corruption, whatever its error") {
+    for (bool of_hashes : {false, true}) {
+        Verified verified(2048);
+        verified.open();
+        (of_hashes ? verified.hash : verified.data).fail(Op::read, EBADMSG);
+        CHECK(verified.read(0, 8) == Status(EBADMSG));
+        CHECK(verified.status() == "V");
+    }
+}
+
 TEST_CASE("verity stands alone in its table, and its words are printed as they mean") {
     Verified verified(2048);
     verified.open(

@@ -58,7 +58,7 @@ Converter::Converter(const CipherSpec& spec, SectorForm form, std::span<const st
     KeyParts parts = key_parts(spec, key.size());
     for (unsigned i = 0; i < spec.keys; i++)
         ciphers_.push_back(make_cipher(spec, key.subspan(i * parts.each, parts.each)));
-    iv_ = make_iv(spec, key.last(parts.extra), *ciphers_.front());
+    iv_ = make_iv(spec, key.subspan(parts.extra_at, parts.extra), *ciphers_.front());
 }
 
 // Sectors of one key, as many as fit a Run.
@@ -69,7 +69,7 @@ void Converter::each_run(std::byte* data, size_t bytes, Sector number, Convert c
     const size_t most = ciphers_.size() == 1 ? Run::kMost : 1;
     while (bytes > 0) {
         size_t count = std::min(bytes / form_.bytes, most);
-        Run run{data, form_.bytes, count, number >> shift_, step >> shift_};
+        Run run{data, form_.bytes, count, number, step, shift_};
         convert(run, *ciphers_[number & (ciphers_.size() - 1)]);
         data += count * form_.bytes;
         bytes -= count * form_.bytes;

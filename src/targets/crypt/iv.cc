@@ -2,6 +2,7 @@
 
 #include <array>
 #include <bit>
+#include <cassert>
 #include <cstring>
 
 #include "base/endian.h"
@@ -171,6 +172,7 @@ class Lmk final : public Iv {
   public:
     // With a seed, only as much of it counts as a digest has bytes.
     Lmk(size_t bytes, std::span<const std::byte> seed) : bytes_(bytes) {
+        assert(bytes <= 16);
         if (seed.empty()) return;
         seed_ = Secret(kSeedBytes);
         memcpy(seed_.bytes().data(), seed.data(), std::min<size_t>(seed.size(), 16));

@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 
+#include "base/units.h"
 #include "targets/crypt/spec.h"
 
 namespace dmfs::crypt {
@@ -24,9 +25,10 @@ struct Run {
     std::byte* data;      // where an Iv touches it: the plaintext, or the ciphertext
     size_t sector_bytes;  // 512 to 4096
     size_t count;
-    uint64_t first, step;  // their numbers, as the vectors count: first, first + step, ...
+    Sector first, step;  // their numbers, of 512 bytes: first, first + step, ..., modulo 2^64
+    unsigned shift;      // and from those to what the vectors count
 
-    uint64_t number(size_t index) const { return first + index * step; }
+    uint64_t number(size_t index) const { return (first + index * step) >> shift; }
     std::byte* sector(size_t index) const { return data + index * sector_bytes; }
 };
 

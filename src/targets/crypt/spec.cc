@@ -14,6 +14,7 @@ namespace {
 
 constexpr unsigned kMostKeys = 1 << 16;
 constexpr unsigned kLmkKeys = 64;
+constexpr size_t kLmkMostIv = 16;  // an MD5 digest
 constexpr size_t kTcwWhitening = 16;
 constexpr size_t kMostElephant = 32;
 
@@ -203,6 +204,10 @@ class Parser {
         if (found == kIvs.end())
             throw refuse(EINVAL, *iv, "no vectors '" + std::string(*iv) + "'", "one of " + names_of(kIvs));
         spec_.iv = found->kind;
+        // The kernel reads beyond the digest then.
+        if (spec_.iv == IvKind::lmk && spec_.iv_bytes() > kLmkMostIv)
+            throw refuse(EINVAL, *iv, "lmk has vectors of at most " + std::to_string(kLmkMostIv) + " bytes",
+                         "cbc of a block cipher, as aes:64-cbc-lmk");
         bool encrypts = spec_.iv == IvKind::eboiv || spec_.iv == IvKind::elephant;
         if (encrypts && spec_.block_bytes() != spec_.iv_bytes())
             throw refuse(EINVAL, *iv, std::string(*iv) + " needs vectors as long as a block",
@@ -234,7 +239,9 @@ KeyParts key_parts(const CipherSpec& spec, size_t key_bytes) {
     // loop-AES has a seed if one more key of the same length is there.
     if (spec.iv == IvKind::lmk && key_bytes % spec.keys != 0) extra = key_bytes / (spec.keys + 1);
     if (spec.iv == IvKind::tcw) extra = spec.iv_bytes() + kTcwWhitening;
-    return {extra < key_bytes ? (key_bytes - extra) / spec.keys : 0, extra};
+    size_t each = extra < key_bytes ? (key_bytes - extra) / spec.keys : 0;
+    // The seed stands where the next key would: what is left over follows it.
+    return {each, extra, spec.iv == IvKind::lmk ? spec.keys * extra : key_bytes - extra};
 }
 
 bool takes_key(const CipherSpec& spec, size_t key_bytes) {

@@ -46,7 +46,8 @@ CipherSpec parse_cipher(std::string_view text);
 // How the bytes of a key are shared out.
 struct KeyParts {
     size_t each = 0;   // of each of the spec's keys
-    size_t extra = 0;  // of what the vectors need, at the end
+    size_t extra = 0;  // of what the vectors need
+    size_t extra_at = 0;
 };
 KeyParts key_parts(const CipherSpec& spec, size_t key_bytes);
 // Whether a key of so many bytes fits.

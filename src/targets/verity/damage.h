@@ -27,8 +27,9 @@ class Cancel;
 namespace dmfs::verity {
 
 enum class BlockKind { data, hash };
-// Within the target: a request met corruption, and fails with EIO.
-inline constexpr Status kCorrupted{EBADMSG};
+// Within the target: a request met corruption, and fails with EIO. No errno, which end at
+// 4095: a device may fail with any of those.
+inline constexpr Status kCorrupted{4096};
 
 enum class Mode { fail, ignore, restart, panic };
 

@@ -28,6 +28,11 @@ uint64_t Tree::blocks_in(unsigned level) const {
     return (level == 0 ? end_ : level_start_[level - 1]) - level_start_[level];
 }
 
+Node Tree::above(unsigned level, uint64_t data_block) const {
+    unsigned shift = bits_ * (level + 1);
+    return {level, shift < 64 ? data_block >> shift : 0};
+}
+
 uint64_t Tree::first_data_block(Node node) const {
     unsigned shift = bits_ * (node.level + 1);
     return shift < 64 ? node.index << shift : 0;

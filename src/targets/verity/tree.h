@@ -66,6 +66,10 @@ class Tree {
     // What has the digest of a node that is not the top.
     Slot parent(Node node) const { return slot(node.level + 1, node.index); }
 
+    uint64_t first_child(Node node) const { return node.index << bits_; }  // of level > 0
+    // The node of a level that is above a data block.
+    Node above(unsigned level, uint64_t data_block) const;
+
     // Its number on the hash device.
     uint64_t block_of(Node node) const { return level_start_[node.level] + node.index; }
     // How many blocks the level has.

@@ -142,6 +142,13 @@ class Verity final : public OneDevice {
     Task<Status> mend(Blocks* blocks, uint64_t which, Cancel* cancel);
     Task<Status> read_again(uint64_t block, std::byte* to, Cancel* cancel);
 
+    // What is explained: sectors, and of those the data blocks whose digests are asked for.
+    struct Asked {
+        Sector at, count;
+        uint64_t first, end;
+    };
+    bool explain_hashes(Node node, const Asked& asked, const StepVisitor& visit) const;
+
     bool is_seen(uint64_t block) const { return seen_ && seen_->has(block); }
     bool is_zero(const std::byte* digest) const {
         return !zero_digest_.empty() && memcmp(digest, zero_digest_.data(), zero_digest_.size()) == 0;
@@ -304,25 +311,26 @@ void Verity::explain(Op op, Sector at, Sector count, const StepVisitor& visit) c
                end - first == 1 ? "data block " + std::to_string(first)
                                 : "data blocks " + std::to_string(first) + " to " + std::to_string(end - 1)});
     if (tree_.levels() == 0 || !trim_seen(&first, &end)) return;
-    Sector hash_sectors = sectors_in(tree_.shape().hash_block);
-    std::vector<Node> wanted;
-    for (Node node = tree_.leaf(first).node; node.index <= tree_.leaf(end - 1).node.index; node.index++)
-        wanted.push_back(node);
-    while (!wanted.empty()) {
-        std::vector<Node> above;
-        for (Node node : wanted) {
-            if (hashes_.has(node)) continue;
-            Sector begin = std::max(at, tree_.first_data_block(node) * block_sectors_);
-            Sector until = std::min(at + count, tree_.end_data_block(node) * block_sectors_);
-            visit(Step{op, begin, until - begin, settings_.hash, tree_.block_of(node) * hash_sectors,
-                       "hash block " + std::to_string(tree_.block_of(node)) + ", level " +
-                           std::to_string(node.level)});
-            if (tree_.is_top(node)) continue;
-            Node parent = tree_.parent(node).node;
-            if (above.empty() || above.back().index != parent.index) above.push_back(parent);
-        }
-        wanted = std::move(above);
+    explain_hashes(Node{tree_.levels() - 1, 0}, {at, count, first, end}, visit);
+}
+
+// A hash block is read if it is not in memory, and if what it has the digest of is read, too.
+bool Verity::explain_hashes(Node node, const Asked& asked, const StepVisitor& visit) const {
+    bool wanted = node.level == 0;
+    if (!wanted) {
+        uint64_t last = tree_.above(node.level - 1, asked.end - 1).index;
+        Node child{node.level - 1,
+                   std::max(tree_.first_child(node), tree_.above(node.level - 1, asked.first).index)};
+        for (; child.index <= last && tree_.parent(child).node.index == node.index; child.index++)
+            if (explain_hashes(child, asked, visit)) wanted = true;
     }
+    if (!wanted || hashes_.has(node)) return false;
+    Sector begin = std::max(asked.at, tree_.first_data_block(node) * block_sectors_);
+    Sector until = std::min(asked.at + asked.count, tree_.end_data_block(node) * block_sectors_);
+    uint64_t block = tree_.block_of(node);
+    visit(Step{Op::read, begin, until - begin, settings_.hash, block * sectors_in(tree_.shape().hash_block),
+               "hash block " + std::to_string(block) + ", level " + std::to_string(node.level)});
+    return true;
 }
 
 }  // namespace

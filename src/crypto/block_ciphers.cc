@@ -49,9 +49,15 @@ template <class Block>
 struct Opened : Block {
     using Block::m_ptr;
     using Block::m_size;
-    static auto& pointer(Block& block) { return block.*(&Opened::m_ptr); }
-    static auto& size(Block& block) { return block.*(&Opened::m_size); }
 };
+template <class Block>
+auto& pointer_of(Block& block) {
+    return block.*(&Opened<Block>::m_ptr);
+}
+template <class Block>
+auto& size_of(Block& block) {
+    return block.*(&Opened<Block>::m_size);
+}
 
 // The library's object, by a class that names its blocks of the heap: blocks(visit).
 template <class Keyed>
@@ -93,8 +99,8 @@ class Housed : public Keyed {
     Housed() = default;
     template <class Block>
     static void place(Block& block, std::byte* memory, size_t size) {
-        Opened<Block>::pointer(block) = reinterpret_cast<decltype(block.data())>(memory);
-        Opened<Block>::size(block) = size;
+        pointer_of(block) = reinterpret_cast<decltype(block.data())>(memory);
+        size_of(block) = size;
     }
     template <class Block>
     bool is_at_home(Block& block, size_t i) {

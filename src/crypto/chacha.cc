@@ -12,6 +12,7 @@
 #include "crypto/chacha.h"
 
 #include <cstring>
+#include <utility>
 
 #include "crypto/scratch.h"
 
@@ -51,18 +52,24 @@ DMFS_INLINE void permute(Word* x, int rounds) {
     }
 }
 
+// Which of the words of a, and then b, comes to a lane when they are woven.
+template <int kFirst, int kStep>
+constexpr int woven_word(int lane, int lanes) {
+    int of = kStep == 1 ? lane % 2 : lane % 4 / 2;
+    int word = kStep == 1 ? kFirst + lane % 4 / 2 : kFirst + lane % 2;
+    return lane / 4 * 4 + word + of * lanes;
+}
+
+template <int kFirst, int kStep, class Vector, int... kLane>
+DMFS_INLINE void weave_lanes(const Vector& a, const Vector& b, Vector& woven,
+                             std::integer_sequence<int, kLane...>) {
+    woven = __builtin_shufflevector(a, b, woven_word<kFirst, kStep>(kLane, sizeof...(kLane))...);
+}
+
 // Of each quarter of a and b: their low or high words in turn, or pairs of words.
 template <int kFirst, int kStep, class Vector>
 DMFS_INLINE void weave(const Vector& a, const Vector& b, Vector& woven) {
-    constexpr int kLanes = sizeof(Vector) / 4;
-    Vector order;
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; i++) {
-        int of = kStep == 1 ? i % 2 : i % 4 / 2;
-        int word = kStep == 1 ? kFirst + i % 4 / 2 : kFirst + i % 2;
-        order[i] = static_cast<uint32_t>(i / 4 * 4 + word + of * kLanes);
-    }
-    woven = __builtin_shuffle(a, b, order);
+    weave_lanes<kFirst, kStep>(a, b, woven, std::make_integer_sequence<int, sizeof(Vector) / 4>());
 }
 
 template <class Vector>

@@ -76,7 +76,8 @@ class XtsTweaks {
     static Block128 times_x(Block128 tweak) {
         using Words [[gnu::vector_size(16)]] = int32_t;
         // The top bits of both halves, each where the other half needs it.
-        Words top = __builtin_shuffle(reinterpret_cast<Words>(tweak), Words{3, 0, 1, 0}) >> 31;
+        auto words = reinterpret_cast<Words>(tweak);
+        Words top = __builtin_shufflevector(words, words, 3, 0, 1, 0) >> 31;
         return (tweak + tweak) ^ reinterpret_cast<Block128>(top & Words{0x87, 0, 1, 0});
     }
     static Block128 times_x_to(Block128 tweak, size_t n) {

@@ -6,6 +6,16 @@
 // What lives as long as it is used (keys, round keys) is in Secret. Payloads are in
 // Buffers, which are reused and not wiped.
 
+// Not under sanitizers, which watch new and delete themselves.
+
+#if defined(__has_feature)
+#define DMFS_CLANG_HAS(feature) __has_feature(feature)
+#else
+#define DMFS_CLANG_HAS(feature) 0
+#endif
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !DMFS_CLANG_HAS(address_sanitizer) && \
+    !DMFS_CLANG_HAS(thread_sanitizer)
+
 #include <malloc.h>
 #include <string.h>
 
@@ -44,3 +54,5 @@ void operator delete(void* memory) noexcept { wipe_and_free(memory); }
 void operator delete(void* memory, size_t) noexcept { wipe_and_free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { wipe_and_free(memory); }
 void operator delete(void* memory, size_t, std::align_val_t) noexcept { wipe_and_free(memory); }
+
+#endif

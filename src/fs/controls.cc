@@ -162,7 +162,12 @@ Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
     Lock::Guard guard(file->writing);
     if (!file->held) co_return kOk;
     file->held = false;
-    if (killed) co_return kOk;
+    if (killed) {
+        forget_text(*file);
+        file->checked.reset();
+        file->spoiled = Status(EINTR);  // what others write behind it would be half a text
+        co_return kOk;
+    }
     if (file->pieces > 1 && file->written.back() != '\n')
         co_return note(
             file->node.id,

@@ -27,6 +27,7 @@
 #include <random>
 
 #include "targets/one_device.h"
+#include "targets/pieces.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -151,7 +152,9 @@ class Flakey final : public OneDevice {
     Task<Status> change_while_down(Bio bio) {
         if (settings_.drop_writes) return Task<Status>::ready(kOk);
         if (settings_.error_writes) return Task<Status>::ready(Status(EIO));
-        if (bio.op == Op::write_zeroes && settings_.corrupts(Op::write)) return write_zeros(bio);
+        // The kernel's flakey takes no zeroing: zeros come as writes, and are corrupted as such.
+        if (bio.op == Op::write_zeroes && settings_.corrupts(Op::write))
+            return as_writes(this, &Flakey::change_while_down, bio, kZeroPiece, &executor_);
         if (bio.op != Op::write) return device().io(bio);
         bool fixed = matches(bio), random = happens(settings_.random_writes);
         return fixed || random ? write_corrupted(bio, fixed, random) : device().io(bio);
@@ -166,22 +169,6 @@ class Flakey final : public OneDevice {
         Task<Status> writing = device().io(bio);
         Status status = co_await writing;
         co_return status;
-    }
-
-    // The kernel's flakey takes no zeroing: zeros come as writes, and are corrupted as such.
-    Task<Status> write_zeros(Bio bio) {
-        Memory zeros(bytes_of(std::min(bio.count, kZeroPiece)));
-        memset(zeros.data(), 0, zeros.bytes());
-        while (bio.count > 0) {
-            Bio piece = bio.part(0, std::min(bio.count, kZeroPiece));
-            piece.op = Op::write;
-            piece.memory = &zeros;
-            bio = bio.part(piece.count, bio.count - piece.count);
-            Task<Status> writing = change_while_down(piece);
-            Status status = co_await writing;
-            if (!status) co_return status;
-        }
-        co_return kOk;
     }
 
     bool matches(const Bio& bio) const {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "engine/target.h"
@@ -39,6 +40,34 @@ Task<Status> in_pieces(T* target, Task<Status> (T::*serve)(Bio), Bio bio, Sector
         result = result.and_then(status);
     }
     co_return result;
+}
+
+// A zeroing as writes of zeros, of `most` sectors or fewer, one after the other up to the
+// first error: for targets that are to see what is written. It may be endless: so it can be
+// interrupted, and lets its thread go now and then.
+template <class T>
+Task<Status> as_writes(T* target, Task<Status> (T::*write)(Bio), Bio bio, Sector most, Executor* executor) {
+    constexpr size_t kAtATime = 256;
+    Memory zeros(bytes_of(std::min(bio.count, most)));
+    memset(zeros.data(), 0, zeros.bytes());
+    bio.op = Op::write;
+    bio.memory = &zeros;
+    if (bio.cancel != nullptr) bio.cancel->about_to_wait();
+    for (size_t count = 1; bio.count > 0; count++) {
+        if (bio.cancel != nullptr && bio.cancel->requested()) co_return Status(EINTR);
+        if (count % kAtATime == 0) {
+            Task<Status> pause = sleep_until(*executor, 0);
+            Status slept = co_await pause;
+            static_cast<void>(slept);
+        }
+        Bio piece = bio.part(0, std::min(bio.count, most));
+        bio = bio.part(piece.count, bio.count - piece.count);
+        bio.offset = piece.offset = 0;
+        Task<Status> writing = (target->*write)(piece);
+        Status status = co_await writing;
+        if (!status) co_return status;
+    }
+    co_return kOk;
 }
 
 }  // namespace dmfs

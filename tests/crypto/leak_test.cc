@@ -1,5 +1,8 @@
 // Where keys are after a cipher was made: nowhere but in secret memory.
 
+// A sanitizer's memory takes too long to look through, and keeps what was freed.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -80,9 +83,6 @@ Secret random_secret(size_t bytes) {
 
 }  // namespace
 
-// A sanitizer's memory takes too long to look through, and keeps what was freed.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-
 TEST_CASE("no copy of a key is left outside of secret memory") {
     for (const CipherType& cipher : cipher_types())
         for (const ModeType& mode : mode_types()) {
@@ -116,6 +116,6 @@ TEST_CASE("the round keys of AES are in secret memory and nowhere else") {
     }
 }
 
-#endif
-
 }  // namespace dmfs
+
+#endif

@@ -124,6 +124,14 @@ test_pieces() {
 	# A process closes what is not its own at its execve(2), and waits there for dmfs.
 	{ printf '0 8 zero\n'; { timeout 10 cat /dev/null; } >&2; } >table
 	same "$(<table)" '0 8 zero '
+	# Half a text of who was killed is dropped: nobody writes the other half.
+	echo '0 8 error' >table
+	{
+		bash -c 'printf "0 8 zero\n8 1"; kill -9 $$' 2>/dev/null || true
+		! printf '6 zero\n' 2>/dev/null || fail 'half a text went on'
+	} >table
+	same "$(<table)" '0 8 error '
+	echo '0 8 zero' >table
 	# A refusal at close is close's.
 	local code=0
 	refused 'Invalid argument' dd of=table bs=4096 status=none <<<"$(printf '0 8 zero\n%04086d' 0)"

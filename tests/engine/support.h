@@ -141,6 +141,12 @@ inline Bio bio_of(Op op, Sector sector, Sector count, Memory* memory = nullptr, 
 inline Bio flush_bio(Cancel* cancel = nullptr) { return bio_of(Op::flush, 0, 0, nullptr, cancel); }
 
 // Memory whose requests are recorded, can be held back, and fail on demand.
+// Its process is killed as soon as anybody listens.
+class Killed final : public Cancel {
+  public:
+    void about_to_wait() override { request(); }
+};
+
 class FakeDevice final : public Device {
   public:
     struct Seen {

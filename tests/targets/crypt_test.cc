@@ -399,6 +399,15 @@ TEST_CASE("many requests at once, large and small, each get their own bytes") {
     for (Sector s = 0; s < at; s++) REQUIRE(stamped(whole.data() + bytes_of(s), 5, s));
 }
 
+TEST_CASE("a zeroing ends when its process is killed") {
+    Encrypted crypt("0 4096 crypt aes-xts-plain64 " + k64 + " 0 a 0");
+    Killed killed;
+    Bio bio = bio_of(Op::write_zeroes, 0, 4096);
+    bio.cancel = &killed;
+    CHECK(crypt.io(bio) == Status(EINTR));
+    CHECK(crypt.device.seen().empty());
+}
+
 TEST_CASE("all writes together take a limited memory, and one that waits can be cancelled") {
     Encrypted crypt("0 4096 crypt aes-xts-plain64 " + k64 + " 0 a 0");
     Memory memory(bytes_of(2048));
@@ -493,7 +502,8 @@ TEST_CASE("the kernel's errors, each with its word") {
         return refusal(row(cipher, key, rest)).error();
     };
     for (const char* cipher :
-         {"nonsense-cbc-plain", "aes-nonsense-plain", "aes-cbc-essiv:nonsense", "capi:cbc(nonsense)-plain",
+         {"capi:essiv(essiv(essiv(essiv(essiv(cbc(aes),md5),md5),md5),md5),md5)-plain64",
+          "nonsense-cbc-plain", "aes-nonsense-plain", "aes-cbc-essiv:nonsense", "capi:cbc(nonsense)-plain",
           "capi:aes-plain", "aes-cbc-essiv:", "aes-adiantum-plain64"}) {
         INFO(cipher);
         CHECK(error(cipher, k32) == ENOENT);
@@ -603,6 +613,9 @@ TEST_CASE("the key can be exchanged while the volume is suspended, and only then
     CHECK(refused("key wipe") == 0);
     CHECK(crypt.with_keys() == "aes-cbc-plain64 " + std::string(32, '0') + " 0 a 0");
     CHECK(crypt.table->preresume() == Status(EAGAIN));
+    Memory gone(bytes_of(1));
+    for (Op op : {Op::read, Op::write, Op::write_zeroes})  // as when the mount ends
+        CHECK(crypt.io(bio_of(op, 0, 1, op == Op::write_zeroes ? nullptr : &gone)) == Status(EIO));
     own_keyring().add("user", "test", parse_hex(k16));
     CHECK(refused("key set :16:user:test") == 0);
     own_keyring().remove("user", "test");

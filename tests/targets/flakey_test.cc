@@ -160,6 +160,13 @@ TEST_CASE("down, a write is corrupted on its way, not in the caller's memory") {
     CHECK(f.ask(Op::write_zeroes, 0, 3000) == kOk);
     CHECK(Flaky::others(f.a.at(10), bytes_of(3000), 0) == "32=1 1048608=1 ");
     CHECK(f.a.count(Op::write_zeroes) == 0);
+    // And without end, so that who is killed must be able to go.
+    f.a.forget();
+    Killed killed;
+    Bio zeroing = bio_of(Op::write_zeroes, 0, 3000);
+    zeroing.cancel = &killed;
+    CHECK(f.ask(zeroing) == Status(EINTR));
+    CHECK(f.a.seen().empty());
     CHECK(f.ask(Op::discard, 0, 8) == kOk);
     CHECK(all_zero(f.a.at(10), bytes_of(8)));
 }

@@ -37,6 +37,7 @@
 #include "targets/crypt/keys.h"
 #include "targets/crypt/options.h"
 #include "targets/one_device.h"
+#include "targets/pieces.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -50,7 +51,7 @@ constexpr size_t kPiece = 1 << 20;        // of one write at a time
 constexpr size_t kShared = 64 << 10;      // requests from here on are computed by several threads ...
 constexpr size_t kShare = 32 << 10;       // ... in such parts
 constexpr size_t kLong = 16 << 10;        // from here on an executor's thread is not to compute
-constexpr size_t kZeros = 128 << 10;      // of one write of zeros
+constexpr Sector kZeros = 256;            // of one write of zeros
 
 enum RowWord : size_t { kCipherWord, kKeyWord, kOffsetWord, kDeviceWord, kStartWord, kOptionWords };
 
@@ -75,8 +76,12 @@ class Crypt final : public OneDevice {
                                            : Task<Status>::ready(Status(EOPNOTSUPP));
         if ((bio.sector | bio.count) % sectors_in(options_.sector_bytes) != 0)
             return Task<Status>::ready(Status(EIO));
+        if (!converter_)
+            return Task<Status>::ready(Status(EIO));  // as the mount ends, nobody asks preresume()
         if (bio.op == Op::read) return read(bio);
-        return bio.op == Op::write ? write(bio) : write_zeros(bio);
+        if (bio.op == Op::write) return write(bio);
+        // The kernel's crypt takes no zeroing: zeros come as writes.
+        return as_writes(this, &Crypt::write, bio, kZeros, &executor_);
     }
 
     void adjust(Limits& limits) const override {
@@ -109,7 +114,6 @@ class Crypt final : public OneDevice {
     Task<Status> read(Bio bio);
     Task<Status> decrypt_later(Task<Status> reading, Bio bio);
     Task<Status> write(Bio bio);
-    Task<Status> write_zeros(Bio bio);
     void decrypt(const Bio& bio) const;
     void encrypt(const Bio& bio, std::byte* out) const;
     template <class Part>
@@ -168,24 +172,6 @@ Task<Status> Crypt::write(Bio bio) {
         piece.offset = 0;
         Task<Status> writing = device().io(below(piece));
         status = co_await writing;
-        if (!status) co_return status;
-    }
-    co_return kOk;
-}
-
-// The kernel's crypt takes no zeroing: zeros come as writes.
-Task<Status> Crypt::write_zeros(Bio bio) {
-    bio.op = Op::write;
-    Memory zeros(std::min<size_t>(bio.bytes(), kZeros));
-    memset(zeros.data(), 0, zeros.bytes());
-    while (bio.count > 0) {
-        if (bio.cancel != nullptr && bio.cancel->requested()) co_return Status(EINTR);
-        Bio piece = bio.part(0, std::min(bio.count, sectors_in(kZeros)));
-        bio = bio.part(piece.count, bio.count - piece.count);
-        piece.memory = &zeros;
-        piece.offset = 0;
-        Task<Status> writing = write(piece);
-        Status status = co_await writing;
         if (!status) co_return status;
     }
     co_return kOk;

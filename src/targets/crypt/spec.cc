@@ -13,6 +13,7 @@ namespace dmfs::crypt {
 namespace {
 
 constexpr unsigned kMostKeys = 1 << 16;
+constexpr size_t kMostEssiv = 4;
 constexpr unsigned kLmkKeys = 64;
 constexpr size_t kLmkMostIv = 16;  // an MD5 digest
 constexpr size_t kTcwWhitening = 16;
@@ -126,6 +127,9 @@ class Parser {
     // mode(cipher), essiv(mode(cipher),hash)
     void find_by_api(std::string_view name) {
         while (name.starts_with("essiv(") && name.ends_with(")")) {
+            if (spec_.essiv.size() == kMostEssiv)
+                throw refuse(ENOENT, name.substr(0, name.find('(')), "essiv stands in essiv too often",
+                             "essiv(MODE(CIPHER),HASH)");
             std::string_view both = name.substr(6, name.size() - 7);
             size_t comma = both.rfind(',');
             if (comma == std::string_view::npos)

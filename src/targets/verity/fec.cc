@@ -52,6 +52,8 @@ Task<Status> Fec::repair(BlockKind kind, uint64_t block, const std::byte* digest
     if (!right) {
         Task<Status> finding = find_erased(&column);
         status = co_await finding;
+        Workers::Enter again = executor_.workers().enter();  // it may have waited
+        co_await again;
         right = status && decode(column) && hasher_.matches({column.repaired.data(), block_}, digest);
     }
     std::string name = (kind == BlockKind::data ? settings_.data : settings_.hash)->name();

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <functional>
 #include <set>
 
@@ -36,6 +37,17 @@ std::vector<std::string> from_below(const ControlClient& control) {
     return order;
 }
 
+// A row of crypt whose key is all zeros: it was wiped. (Or it is a key of zeros.)
+bool has_no_key(const std::vector<Word>& words) {
+    constexpr size_t kKey = 4;
+    return words.size() > kKey && words[2].text == "crypt" && words[kKey].text.size() > 1 &&
+           words[kKey].text.find_first_not_of('0') == std::string::npos;
+}
+bool lacks_keys(const std::string& table) {
+    return std::ranges::any_of(
+        lines_of(table), [](std::string_view line) { return has_no_key(split_words(std::string(line))); });
+}
+
 // The table with - in the place of its keys, which no cipher takes that needs one: what
 // is saved without its keys shall not come back with other ones. `with` has the keys.
 std::string without_keys(const std::string& with, const std::string& masked) {
@@ -47,7 +59,8 @@ std::string without_keys(const std::string& with, const std::string& masked) {
         std::vector<Word> words = split_words(line), others;
         if (i < with_keys.size()) others = split_words(with_keys[i]);
         for (size_t word = words.size(); word-- > 0;)
-            if (others.size() == words.size() && words[word].text != others[word].text)
+            if (others.size() == words.size() &&
+                (words[word].text != others[word].text || (word == 4 && has_no_key(others))))
                 line.replace(words[word].column, words[word].length, 1, '-');
         out += line + "\n";
     }
@@ -57,6 +70,14 @@ std::string without_keys(const std::string& with, const std::string& masked) {
 // The table as it is to be written; says if a key is left out.
 std::string saved_table(const ControlClient& control, const std::string& name, bool show_keys) {
     std::string with_keys = control.read(name, "showkeys");
+    if (lacks_keys(with_keys)) {
+        fmt::print(
+            stderr,
+            "dmfs: save {}: its key was wiped, and - stands in its place: a mount with this file is refused\n"
+            "  put the key there\n",
+            name);
+        return without_keys(with_keys, show_keys ? with_keys : control.read(name, "table"));
+    }
     if (show_keys) return with_keys;
     std::string table = control.read(name, "table");
     if (table == with_keys) return table;

@@ -222,7 +222,10 @@ Outcome Volume::may_go_on() {
     std::shared_ptr<Table> table = live();
     if (!table) return Refused(ENXIO, "the volume was removed");
     if (Status status = table->preresume(); !status)
-        return Refused(status.error(), "a target refused to resume");
+        return Refused(status.error(), "a target refused to resume",
+                       status.error() == EAGAIN
+                           ? "the message that gives it what it lacks, as crypt's key set KEY"
+                           : "");
     return {};
 }
 

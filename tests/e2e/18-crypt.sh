@@ -216,7 +216,14 @@ test_the_key_is_set_and_wiped() {
 	dmfs suspend v
 	dmfs message v 0 key wipe
 	same "$(dmfs table --showkeys v)" "0 2048 crypt aes-xts-plain64 $NO_KEY 0 $T/a.img 0"
-	refused 'Resource temporarily unavailable' dmfs resume v
+	refused 'Resource temporarily unavailable.*key set' dmfs resume v
+	# It must not come back with a key of zeros.
+	local how
+	for how in '' --showkeys; do
+		dmfs save $how wiped.toml 2>said
+		contains said 'its key was wiped'
+		contains wiped.toml 'crypt aes-xts-plain64 - 0 '
+	done
 	same "$(<mnt/.control/v/state)" suspended
 	# Who reads meanwhile waits.
 	timeout 20 cmp data mnt/v & local reader=$!

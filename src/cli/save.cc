@@ -89,6 +89,28 @@ std::string saved_table(const ControlClient& control, const std::string& name, b
     return without_keys(with_keys, table);
 }
 
+// Keys of the mount's own keyring go with the mount: what is saved needs them again.
+void tell_of_keys(const ControlClient& control, const std::string& name, const std::string& table) {
+    for (std::string_view line : lines_of(table)) {
+        std::vector<Word> words = split_words(std::string(line));
+        if (words.size() < 5 || words[2].text != "crypt" || !words[4].text.starts_with(':')) continue;
+        std::string key =
+            words[4].text.substr(std::min(words[4].text.find(':', 1), words[4].text.size() - 1) + 1);
+        std::string wanted = key;
+        std::ranges::replace(wanted, ':', ' ');
+        std::string keyring = control.read("keyring");
+        for (std::string_view entry : lines_of(keyring)) {
+            std::string listed(entry.substr(0, entry.rfind(' ')));
+            std::ranges::replace(listed, ':', ' ');
+            if (listed != wanted) continue;
+            fmt::print(stderr,
+                       "dmfs: save {}: its key {} is in the mount's keyring, and not in what is saved\n"
+                       "  [[key]] in the file says where a mount finds it: see dmfs.toml(5)\n",
+                       name, key);
+        }
+    }
+}
+
 Config running_config(const ControlClient& control, bool show_keys) {
     Config config;
     std::string options = control.read("options");
@@ -103,6 +125,7 @@ Config running_config(const ControlClient& control, bool show_keys) {
         volume.name = name;
         volume.uuid = info.uuid;
         volume.table = saved_table(control, name, show_keys);
+        tell_of_keys(control, name, volume.table);
         volume.readonly = info.readonly;
         volume.suspended = info.suspended;
         volume.minor = info.minor;

@@ -1,5 +1,6 @@
 #include "crypto/keyring.h"
 
+#include <fcntl.h>
 #include <linux/keyctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -49,6 +50,25 @@ void Keyring::add(const std::string& type, const std::string& description, Secre
                       "1 to " + std::to_string(kMostBytes));
     std::lock_guard guard(mutex_);
     keys_.insert_or_assign({type, description}, std::move(key));
+}
+
+Secret read_key_file(const std::string& path) {
+    int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) throw Refused(errno, "cannot open the key file " + path);
+    Secret read_so_far(kMostBytes + 1);
+    std::span<std::byte> space = read_so_far.bytes();
+    size_t size = 0;
+    ssize_t got = 1;
+    while (size < space.size() && got != 0) {
+        got = ::read(fd, space.data() + size, space.size() - size);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) break;
+        size += static_cast<size_t>(got);
+    }
+    int error = got < 0 ? errno : 0;
+    close(fd);
+    if (error != 0) throw Refused(error, "cannot read the key file " + path);
+    return Secret(std::span<const std::byte>(space.first(size)));
 }
 
 void Keyring::remove(const std::string& type, const std::string& description) {

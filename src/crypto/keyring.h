@@ -38,6 +38,9 @@ class Keyring {
     std::map<std::pair<std::string, std::string>, Secret> keys_;
 };
 
+// The bytes of a file, all of them, as a key. Throws Refused.
+Secret read_key_file(const std::string& path);
+
 // The process' own.
 Keyring& own_keyring();
 

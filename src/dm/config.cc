@@ -57,8 +57,10 @@ class ConfigReader {
                 read_options(node);
             else if (key.str() == "volume")
                 read_volumes(node);
+            else if (key.str() == "key")
+                read_keys(node);
             else
-                refuse_key(key, {"mount", "volume"});
+                refuse_key(key, {"mount", "volume", "key"});
         }
         return std::move(config_);
     }
@@ -112,6 +114,38 @@ class ConfigReader {
             config_.options.emplace_back(key.str(), text);
         }
         std::sort(config_.options.begin(), config_.options.end());
+    }
+
+    void read_keys(const toml::node& node) {
+        const toml::array* keys = node.as_array();
+        if (keys == nullptr) refuse(node, "'key' is one table, not one of several", "[[key]]");
+        for (const toml::node& key : *keys) {
+            const toml::table* table = key.as_table();
+            if (table == nullptr) refuse(key, "a key is no table", "[[key]], and below it file = \"...\"");
+            read_key(*table);
+        }
+    }
+
+    void read_key(const toml::table& table) {
+        Config::Key read;
+        for (const auto& [key, value] : table) {
+            if (key.str() == "type") {
+                read.type = text_of(value, "type");
+                if (read.type != "logon" && read.type != "user")
+                    refuse(value, "no type of keys '" + read.type + "'", "logon or user");
+            } else if (key.str() == "description") {
+                read.description = text_of(value, "description");
+            } else if (key.str() == "file") {
+                read.file = text_of(value, "file");
+                read.line = value.source().begin.line;
+            } else {
+                refuse_key(key, {"type", "description", "file"});
+            }
+        }
+        if (read.description.empty() || read.file.empty())
+            refuse(table, "a key needs a description and a file",
+                   "description = \"...\", as tables name it, and file = \"...\"");
+        config_.keys.push_back(std::move(read));
     }
 
     void read_volumes(const toml::node& node) {

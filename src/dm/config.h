@@ -4,6 +4,11 @@
 //     backing = "cached"
 //     allow_root = true
 //
+//     [[key]]                       for tables that name a key of a keyring
+//     description = "safe"          required, as the file; what the table calls it
+//     file = "safe.key"             its bytes
+//     type = "logon"                or "user"; logon if left out
+//
 //     [[volume]]
 //     name = "disk"                 required; the others may be left out:
 //     uuid = "..."                  readonly, suspended (booleans), minor
@@ -27,6 +32,14 @@
 namespace dmfs {
 
 struct Config {
+    struct Key {
+        std::string type = "logon";
+        std::string description;
+        std::string file;
+        size_t line = 0;  // of the file's name, for refusals
+        friend bool operator==(const Key&, const Key&) = default;
+    };
+
     struct Volume {
         std::string name;
         std::string uuid;
@@ -41,6 +54,7 @@ struct Config {
 
     // In the order of their names; a boolean's text is "true" or "false".
     std::vector<std::pair<std::string, std::string>> options;
+    std::vector<Key> keys;
     std::vector<Volume> volumes;
 };
 

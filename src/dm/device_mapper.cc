@@ -3,9 +3,11 @@
 #include <strings.h>
 
 #include <condition_variable>
+#include <filesystem>
 #include <set>
 
 #include "base/hide.h"
+#include "crypto/keyring.h"
 #include "dm/concise.h"
 #include "dm/explain.h"
 #include "dm/names.h"
@@ -244,6 +246,14 @@ Task<Outcome> DeviceMapper::create_concise(std::string text, std::string folder,
 
 void DeviceMapper::create_configured(const Config& config, const std::string& file,
                                      const std::string& folder) {
+    for (const Config::Key& wanted : config.keys) {
+        try {
+            own_keyring().add(wanted.type, wanted.description,
+                              read_key_file(std::filesystem::path(folder) / wanted.file));
+        } catch (const Refused& refused) {
+            throw Refused(refused).at(Place{file, wanted.line, {}, 0, 0});
+        }
+    }
     for (const Config::Volume& wanted : config.volumes) {
         std::shared_ptr<Volume> volume;
         try {

@@ -53,6 +53,27 @@ TEST_CASE("options and volumes are read in the order of the file") {
     CHECK(config.volumes[1].table.empty());
 }
 
+TEST_CASE("keys are named with the files that they are in") {
+    Config config = parse_config(
+        "[[key]]\n"
+        "description = \"safe\"\n"
+        "file = \"safe.key\"\n"
+        "[[key]]\n"
+        "file = \"/b\"\n"
+        "type = \"user\"\n"
+        "description = \"other\"\n",
+        "dmfs.toml");
+    REQUIRE(config.keys.size() == 2);
+    CHECK(config.keys[0] == Config::Key{"logon", "safe", "safe.key", 3});
+    CHECK(config.keys[1] == Config::Key{"user", "other", "/b", 5});
+    CHECK(refusal_of("[[key]]\nfile = \"a\"\n").reason() == "a key needs a description and a file");
+    CHECK(refusal_of("[[key]]\ndescription = \"a\"\n").reason() == "a key needs a description and a file");
+    CHECK(refusal_of("[[key]]\ntype = \"encrypted\"\n").remedy() == "logon or user");
+    CHECK(refusal_of("[[key]]\nfiles = \"a\"\n").remedy() == "did you mean file?");
+    CHECK(refusal_of("[key]\nfile = \"a\"\n").remedy() == "[[key]]");
+    CHECK(refusal_of("key = [1]\n").reason() == "a key is no table");
+}
+
 TEST_CASE("an empty file is an empty configuration") {
     Config config = parse_config("", "dmfs.toml");
     CHECK(config.options.empty());

@@ -256,8 +256,22 @@ test_save_leaves_keys_out() {
 	dmfs key add logon disk --hex <<<"$KEY"
 	dmfs load v --table "0 2048 crypt aes-xts-plain64 :64:logon:disk 0 a.img 0"
 	dmfs resume v
-	same "$(dmfs save 2>&1 >again.toml)" ''
+	dmfs save again.toml 2>said
+	contains said 'its key logon:disk is in the mount'
 	contains again.toml ':64:logon:disk'
+	# A mount of it needs the key, and [[key]] says where it is, beside the file.
+	mkdir fourth keys
+	refused 'keyring has no logon key disk' dmfs mount fourth --config again.toml
+	cp again.toml keys/again.toml
+	printf '\n[[key]]\ndescription = "disk"\nfile = "disk.key"\n' >>keys/again.toml
+	refused 'again.toml:[0-9]+: cannot open the key file .*/keys/disk.key' dmfs mount fourth --config keys/again.toml
+	printf "$(sed 's/../\\x&/g' <<<"$KEY")" >keys/disk.key
+	dmfs mount fourth --config keys/again.toml
+	same "$(dmfs --mount fourth key list)" 'logon disk 64'
+	cmp mnt/v fourth/v
+	dmfs umount fourth
+	head -c 32768 /dev/zero >keys/disk.key
+	refused 'a key of 32768 bytes' dmfs mount fourth --config keys/again.toml
 }
 
 # A filesystem through a loop device; the file below shows nothing of it.

@@ -32,7 +32,7 @@ namespace dmfs {
 namespace {
 
 constexpr size_t kGrain = 64;
-constexpr size_t kRegionBytes = 16 << 10, kMostRegionBytes = 1 << 20;
+constexpr size_t kRegionBytes = 16 << 10, kMostRegionBytes = 256 << 10;
 
 std::atomic<bool> may_be_dumped = false;
 
@@ -54,7 +54,7 @@ class Region {
 
     // The first run of free grains that is long enough, or nullptr.
     std::byte* take(size_t grains) {
-        if (used_.size() - grains_used_ < grains) return nullptr;
+        if (used_.size() - grains_used_ < grains || grains >= too_long_) return nullptr;
         size_t run = 0;
         for (size_t at = first_free_; at < used_.size(); at++) {
             run = used_[at] ? 0 : run + 1;
@@ -65,6 +65,7 @@ class Region {
             if (from == first_free_) first_free_ = at + 1;
             return begin_ + from * kGrain;
         }
+        too_long_ = grains;
         return nullptr;
     }
 
@@ -73,6 +74,7 @@ class Region {
         mark(from, grains, false);
         grains_used_ -= grains;
         first_free_ = std::min(first_free_, from);
+        too_long_ = SIZE_MAX;
     }
 
     const std::byte* begin() const { return begin_; }
@@ -90,7 +92,8 @@ class Region {
     const size_t bytes_;
     std::vector<bool> used_;  // of each grain
     size_t grains_used_ = 0;
-    size_t first_free_ = 0;  // none before it is free
+    size_t first_free_ = 0;       // none before it is free
+    size_t too_long_ = SIZE_MAX;  // no run of so many is free
     int lock_error_ = 0;
     bool hidden_ = false;
 };

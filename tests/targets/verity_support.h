@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <random>
 
 #include "crypto/hash.h"
@@ -88,7 +89,7 @@ struct Verified {
         executor->employ(2);
         naive.build(data.at(0), bytes_of(length) / naive.data_block);
         Bytes stored = naive.stored();
-        memcpy(hash.at(0) + kHashStart * naive.hash_block, stored.data(), stored.size());
+        std::ranges::copy(stored, hash.at(0) + kHashStart * naive.hash_block);
     }
     std::string words() const {
         return std::to_string(naive.version) + " a h " + std::to_string(naive.data_block) + " " +

@@ -8,6 +8,12 @@ namespace dmfs {
 Refused::Refused(int error, std::string reason, std::string remedy)
     : error_(error), reason_(std::move(reason)), remedy_(std::move(remedy)) {}
 
+Refused Refused::of(std::string_view what) const {
+    Refused named = *this;
+    named.reason_ = std::string(what) + ": " + reason_;
+    return named;
+}
+
 Refused Refused::at(Place place) const {
     Refused placed = *this;
     if (placed.place_.file.empty())

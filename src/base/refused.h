@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -37,6 +38,8 @@ class Refused : public std::exception {
     const std::string& remedy() const { return remedy_; }
     const Place& place() const { return place_; }
 
+    // The same refusal, with what it concerns before its reason: "striped: ...".
+    Refused of(std::string_view what) const;
     // The same refusal, at a place. A place that is already known stays, but gets the
     // text of its line if it had none.
     Refused at(Place place) const;
@@ -54,5 +57,8 @@ class Refused : public std::exception {
     std::string remedy_;
     Place place_;
 };
+
+// How an operation ended that cannot throw, as a coroutine: nothing, or why it was refused.
+using Outcome = std::optional<Refused>;
 
 }  // namespace dmfs

@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/words.h"
-#include "engine/file_device.h"
 
 namespace dmfs {
 
@@ -213,12 +212,7 @@ std::string path_of(const Explanation& explanation) {
 
 std::vector<Seen> seen_in(const Namespace& volumes, const Device& device, Sector start, Sector count) {
     Finder finder(volumes.volumes());
-    const auto* file = dynamic_cast<const FileDevice*>(&device);
-    auto is_it = [&](const Device& other) {
-        if (&other == &device) return true;
-        const auto* leaf = dynamic_cast<const FileDevice*>(&other);
-        return file != nullptr && leaf != nullptr && leaf->same_file(*file);
-    };
+    auto is_it = [&](const Device& other) { return other.identity() == device.identity(); };
     try {
         finder.look(is_it, start, count, start, {});
     } catch (const Enough&) {

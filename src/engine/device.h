@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -24,6 +25,15 @@ struct DeviceNumber {
     uint32_t major = 0;  // 0: a volume of this mount
     uint32_t minor = 0;
     friend bool operator==(const DeviceNumber&, const DeviceNumber&) = default;
+};
+
+// What two devices have in common that are one: the same inode, block device or volume, by
+// whichever names, however often opened.
+struct Identity {
+    uint64_t kind = 0;  // 0: an object of this process
+    uint64_t where = 0;
+    uint64_t number = 0;
+    friend auto operator<=>(const Identity&, const Identity&) = default;
 };
 
 class Device {
@@ -51,6 +61,7 @@ class Device {
     virtual std::string name() const = 0;
     // What the kernel would call it; nothing for a file.
     virtual std::optional<DeviceNumber> number() const = 0;
+    virtual Identity identity() const { return {0, 0, reinterpret_cast<uintptr_t>(this)}; }
 };
 
 // Where tables get their devices from.

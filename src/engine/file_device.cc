@@ -63,6 +63,7 @@ std::shared_ptr<FileDevice> FileDevice::adopt(Executor& executor, int fd, std::s
     struct stat found;
     if (::fstat(fd, &found) != 0) throw Refused(errno, "can't stat " + device->name_);
     device->filesystem_ = found.st_dev;
+    device->inode_ = found.st_ino;
     if (S_ISBLK(found.st_mode))
         device->number_ = DeviceNumber{major(found.st_rdev), minor(found.st_rdev)};
     else if (!S_ISREG(found.st_mode))
@@ -118,11 +119,10 @@ Sector FileDevice::size() const {
     return ::ioctl(fd_, BLKGETSIZE64, &bytes) == 0 ? sectors_in(bytes) : 0;
 }
 
-bool FileDevice::same_file(const FileDevice& other) const {
-    struct stat mine, theirs;
-    if (::fstat(fd_, &mine) != 0 || ::fstat(other.fd_, &theirs) != 0) return false;
-    if (number_ || other.number_) return number_ == other.number_;
-    return theirs.st_dev == mine.st_dev && theirs.st_ino == mine.st_ino;
+Identity FileDevice::identity() const {
+    constexpr uint64_t kBlockDevice = 1, kInode = 2;
+    if (number_) return {kBlockDevice, number_->major, number_->minor};
+    return {kInode, filesystem_, inode_};
 }
 
 Extent FileDevice::extent(Sector at) {

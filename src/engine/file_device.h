@@ -46,8 +46,7 @@ class FileDevice final : public Device {
     Sector allocated(Sector start, Sector length) override;
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return number_; }
-    // Whether both are the same file, by whichever names: one inode, or one block device.
-    bool same_file(const FileDevice& other) const;
+    Identity identity() const override;
     uint64_t filesystem() const { return filesystem_; }  // st_dev of where it lies
 
   private:
@@ -74,6 +73,7 @@ class FileDevice final : public Device {
     const bool direct_;
     std::optional<DeviceNumber> number_;
     uint64_t filesystem_ = 0;
+    uint64_t inode_ = 0;
     Limits limits_;
     std::atomic<Sector> size_seen_{0};  // when a request last asked; a file may grow
     // Learned once: which calls this file system refuses.

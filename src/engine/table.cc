@@ -33,6 +33,18 @@ Task<Status> Table::io(Bio bio) {
     return row.target->io(bio);
 }
 
+Task<Outcome> Table::prepare(Cancel* cancel) {
+    if (prepared_) co_return Outcome();
+    for (Row& row : rows_) {
+        Task<Outcome> preparing = row.target->prepare(cancel);
+        Outcome refused = co_await preparing;
+        if (refused) co_return refused->of(row.type);
+    }
+    settle_limits();  // a target may have learned what it can
+    prepared_ = true;
+    co_return Outcome();
+}
+
 // Pieces run side by side; the request fails as a whole if one of them does.
 Task<Status> Table::split(Bio bio) {
     std::vector<Task<Status>> pieces;
@@ -101,10 +113,22 @@ void Table::postsuspend() {
     for (Row& row : rows_) row.target->postsuspend();
 }
 
-Status Table::preresume() {
-    for (Row& row : rows_)
-        if (Status status = row.target->preresume(); !status) return status;
-    return kOk;
+Task<Status> Table::quiet(Cancel* cancel) {
+    for (Row& row : rows_) {
+        Task<Status> stopping = row.target->quiet(cancel);
+        Status status = co_await stopping;
+        if (!status) co_return status;
+    }
+    co_return kOk;
+}
+
+Task<Outcome> Table::preresume(Cancel* cancel) {
+    for (Row& row : rows_) {
+        Task<Outcome> going_on = row.target->preresume(cancel);
+        Outcome refused = co_await going_on;
+        if (refused) co_return refused->of(row.type);
+    }
+    co_return Outcome();
 }
 
 void Table::resume() {
@@ -132,6 +156,8 @@ std::string Table::areas_problem() const {
 
 void Table::settle_limits() {
     limits_ = Limits::unlimited();
+    flushed_devices_.clear();
+    flushed_targets_.clear();
     for (const Row& row : rows_) {
         Limits below = Limits::unlimited();
         row.target->each_device([&](Device& device, Sector, Sector) { below.stack(device.limits()); });

@@ -38,6 +38,9 @@ class Table {
     // partial text without rows: nullptr.
     static std::shared_ptr<Table> build(std::string_view text, const TableSource& source);
 
+    // See Target::prepare(); once is enough. Volume::load() and replace() see to it.
+    Task<Outcome> prepare(Cancel* cancel);
+
     Task<Status> io(Bio bio);  // within the table
 
     // The pieces in which io() hands a request on, cut at rows and chunks.
@@ -80,8 +83,9 @@ class Table {
 
     void presuspend();
     void presuspend_undo();
+    Task<Status> quiet(Cancel* cancel);
     void postsuspend();
-    Status preresume();
+    Task<Outcome> preresume(Cancel* cancel);
     void resume();
     // See Target::close(); the first error.
     Task<Status> close();
@@ -104,6 +108,7 @@ class Table {
     Limits limits_;
     Sector size_ = 0;
     bool writable_ = true;
+    bool prepared_ = false;
 };
 
 }  // namespace dmfs

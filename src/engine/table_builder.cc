@@ -4,7 +4,7 @@
 #include <cassert>
 #include <cctype>
 #include <limits>
-#include <unordered_map>
+#include <map>
 
 #include "base/hide.h"
 #include "base/words.h"
@@ -58,14 +58,13 @@ class TableBuilder {
         return std::move(table_);
     }
 
-    Device& open(const std::string& word) {
-        Device*& known = words_[word];
-        if (known != nullptr) return *known;
-        std::shared_ptr<Device> device = source.devices.open_device(word, source.writable, source.folder);
+    std::shared_ptr<Device> open(const std::string& word, bool writable) {
+        std::shared_ptr<Device>& known = words_[{word, writable}];
+        if (known) return known;
+        known = source.devices.open_device(word, writable, source.folder);
         std::vector<std::shared_ptr<Device>>& devices = table_->devices_;
-        if (std::find(devices.begin(), devices.end(), device) == devices.end()) devices.push_back(device);
-        known = device.get();
-        return *known;
+        if (std::find(devices.begin(), devices.end(), known) == devices.end()) devices.push_back(known);
+        return known;
     }
 
     Refused refuse(const Word& word, int error, std::string reason, std::string remedy) const {
@@ -174,7 +173,7 @@ class TableBuilder {
     }
 
     std::shared_ptr<Table> table_;
-    std::unordered_map<std::string, Device*> words_;  // that were opened
+    std::map<std::pair<std::string, bool>, std::shared_ptr<Device>> words_;  // opened; writable or not
     std::string_view text_;
     Place place_;  // the line that is read now
     std::vector<Place> lines_;
@@ -244,13 +243,16 @@ Sector TargetSetup::sector(size_t index, std::string_view what) const {
     return *value;
 }
 
-Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t start_index) {
-    Device* device = nullptr;
+std::shared_ptr<Device> TargetSetup::open(size_t index, bool writable) {
     try {
-        device = &builder_.open(word(index));
+        return builder_.open(word(index), writable);
     } catch (const Refused& refused) {
         throw refuse(index, refused.reason(), refused.remedy(), refused.error());
     }
+}
+
+Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t start_index) {
+    Device* device = open(index, writable_).get();
     Sector size = device->size();
     std::string problem = area_problem(*device, start, length);
     if (problem.empty()) return *device;

@@ -62,6 +62,11 @@ class Target {
 
     virtual Task<Status> io(Bio bio) = 0;
 
+    // Before the table is loaded: what needs to read its devices, where a constructor cannot
+    // wait. Changes nothing on them, since the table may never go live. A refusal refuses the
+    // table; TargetSetup::word_place() says where.
+    virtual Task<Outcome> prepare(Cancel*) { return Task<Outcome>::ready({}); }
+
     // The target's own words, without its name: one line, appended to nothing.
     virtual std::string status(StatusKind) const { return {}; }
     // status(StatusKind::table) with its keys, for those who may see them.
@@ -97,14 +102,16 @@ class Target {
     // metadata. They count neither for the limits nor for the room that the row takes.
     virtual void each_side_device(const DeviceVisitor&) const {}
 
-    // Around a suspend, in this order: whoever holds requests lets them go; nobody
-    // is inside and everything is flushed. Before and after a resume likewise.
-    // When the mount ends presuspend() comes alone, from another thread and more than
-    // once: from then on nothing is to be held.
+    // Around a suspend, in this order: whoever holds requests lets them go, and what the
+    // target does by itself is to stop; nobody is inside, and it has stopped (quiet); all is
+    // flushed. Before and after a resume likewise: preresume() may refuse, or be cancelled
+    // (EINTR). When the mount ends presuspend() comes alone, from another thread and more
+    // than once: from then on nothing is to be held.
     virtual void presuspend() {}
     virtual void presuspend_undo() {}
+    virtual Task<Status> quiet(Cancel*) { return Task<Status>::ready(kOk); }
     virtual void postsuspend() {}
-    virtual Status preresume() { return kOk; }
+    virtual Task<Outcome> preresume(Cancel*) { return Task<Outcome>::ready({}); }
     virtual void resume() {}
 
     // Once, when a table that was live has been replaced or removed: nobody is inside, and
@@ -165,6 +172,12 @@ class TargetSetup {
     // the area [start, start + length) lies on it, as the kernel's
     // device_area_is_invalid; a volume or a block device of no size is not checked.
     Device& device(size_t index, Sector start, Sector length, size_t start_index);
+    // Opens a device that may be read-only, or has to be writable, whatever the table is;
+    // nothing is checked. Keeping the pointer keeps it open beyond the table.
+    std::shared_ptr<Device> open(size_t index, bool writable);
+
+    // Where a word stands, for a refusal that comes later.
+    Place word_place(size_t index) const { return refuse(index, {}).place(); }
 
     // A refusal that points at a word.
     Refused refuse(size_t index, std::string reason, std::string remedy = {}, int error = EINVAL) const;

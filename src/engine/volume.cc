@@ -99,7 +99,14 @@ Status Volume::pending_flush_error(Status status) {
 
 // Suspend, resume, and the exchange of tables.
 
-Outcome Volume::load(std::shared_ptr<Table> table) {
+Task<Outcome> Volume::load(std::shared_ptr<Table> table, Cancel* cancel) {
+    Task<Outcome> preparing = table->prepare(cancel);
+    Outcome outcome = co_await preparing;
+    if (!outcome) outcome = make_inactive(std::move(table));
+    co_return outcome;
+}
+
+Outcome Volume::make_inactive(std::shared_ptr<Table> table) {
     std::shared_ptr<Table> old;  // destroyed behind the guard
     std::lock_guard guard(space_.mutex_);
     Outcome refused = unfit(*table);
@@ -164,6 +171,10 @@ Task<Outcome> Volume::suspend_locked(bool noflush, Cancel* cancel) {
     if (table) table->presuspend();
     Task<Status> draining = gate_.drain(cancel);
     Status drained = co_await draining;
+    if (drained && table) {
+        Task<Status> stopping = table->quiet(cancel);
+        drained = co_await stopping;
+    }
     if (drained && table && !noflush) {
         Bio flush;
         flush.op = Op::flush;
@@ -187,7 +198,7 @@ Task<Outcome> Volume::suspend_locked(bool noflush, Cancel* cancel) {
     co_return Outcome();
 }
 
-Volume::Arrival::~Arrival() {
+void Volume::Arrival::end() {
     std::shared_ptr<Table> gone;  // destroyed behind the guard
     std::lock_guard guard(volume.space_.mutex_);
     gone = std::move(volume.incoming_);
@@ -218,15 +229,12 @@ void Volume::end_waits() {
 }
 
 // Why requests cannot be let in again.
-Outcome Volume::may_go_on() {
+Task<Outcome> Volume::may_go_on(Cancel* cancel) {
     std::shared_ptr<Table> table = live();
-    if (!table) return Refused(ENXIO, "the volume was removed");
-    if (Status status = table->preresume(); !status)
-        return Refused(status.error(), "a target refused to resume",
-                       status.error() == EAGAIN
-                           ? "the message that gives it what it lacks, as crypt's key set KEY"
-                           : "");
-    return {};
+    if (!table) co_return Refused(ENXIO, "the volume was removed");
+    Task<Outcome> going_on = table->preresume(cancel);
+    Outcome outcome = co_await going_on;
+    co_return outcome;
 }
 
 // The targets first: what waited outside shall meet them as they are from now on.
@@ -275,7 +283,8 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
     }
     if (!suspended()) co_return Outcome();
     if (table_ == nullptr) co_return Refused(EINVAL, "there is no table to resume", "load one first");
-    Outcome outcome = may_go_on();
+    Task<Outcome> going_on = may_go_on(cancel);
+    Outcome outcome = co_await going_on;
     Task<Status> ending = !outcome ? go_on(shared_from_this(), old, std::move(guard))
                           : old    ? space_.close_table(old)
                                    : Task<Status>::ready(kOk);
@@ -288,12 +297,15 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
 }
 
 Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
+    Task<Outcome> preparing = table->prepare(cancel);
+    Outcome refused = co_await preparing;
+    if (refused) co_return refused;
     Task<Status> acquired = control_.acquire(cancel);
     Status status = co_await acquired;
     if (!status) co_return control_interrupted(status);
     Lock::Guard guard(control_);
     std::shared_ptr<Table> old, superseded;
-    Outcome refused = announce(table, &superseded);
+    refused = announce(table, &superseded);
     if (refused) co_return refused;
     Arrival arrival{*this};
     bool was_suspended = suspended();
@@ -302,11 +314,17 @@ Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
     if (outcome) co_return outcome;
     outcome = swap_locked(table, &old);
     if (!outcome) {
-        outcome = may_go_on();
+        Task<Outcome> beginning = may_go_on(cancel);
+        outcome = co_await beginning;
         if (outcome && old) static_cast<void>(swap_locked(old, &table));  // back
     }
     if (outcome) {
-        if (!was_suspended && (table_ == nullptr || !may_go_on())) let_in();
+        arrival.end();
+        table.reset();  // what it had prepared does not stand in the way of the old one
+        if (was_suspended) co_return outcome;
+        Task<Outcome> going_on = table_ == nullptr ? Task<Outcome>::ready({}) : may_go_on(nullptr);
+        Outcome stays = co_await going_on;
+        if (!stays) let_in();
         co_return outcome;
     }
     Task<Status> going_on =

@@ -32,10 +32,6 @@ namespace dmfs {
 
 class Namespace;
 
-// How a control operation ended: nothing, or why it was refused. (A coroutine
-// cannot throw.)
-using Outcome = std::optional<Refused>;
-
 class Volume final : public Device, public std::enable_shared_from_this<Volume> {
   public:
     struct Geometry {
@@ -61,8 +57,9 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     // The control operations. One at a time for a volume; EINTR when cancelled, and
     // then nothing has changed.
 
-    // Makes a checked table the inactive one; refused where it stands on this volume.
-    Outcome load(std::shared_ptr<Table> table);
+    // Makes a checked table the inactive one; refused where it stands on this volume, or
+    // where its targets refuse it (Target::prepare).
+    Task<Outcome> load(std::shared_ptr<Table> table, Cancel* cancel = nullptr);
     void clear();
     // Waits for all requests inside, then flushes unless `noflush`.
     Task<Outcome> suspend(bool noflush, Cancel* cancel);
@@ -123,14 +120,16 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     // Ends the time in which a table is incoming.
     struct Arrival {
         Volume& volume;
-        ~Arrival();
+        ~Arrival() { end(); }
+        void end();
     };
 
     Task<Outcome> suspend_locked(bool noflush, Cancel* cancel);
     Outcome swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
     Outcome announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded);
     Outcome unfit(const Table& table) const;
-    Outcome may_go_on();
+    Task<Outcome> may_go_on(Cancel* cancel);
+    Outcome make_inactive(std::shared_ptr<Table> table);
     void let_in();
     static Task<Status> go_on(std::shared_ptr<Volume> self, std::shared_ptr<Table> old, Lock::Guard control);
     static Outcome old_still_closing();

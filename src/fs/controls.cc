@@ -124,7 +124,15 @@ Task<Status> Controls::write(ControlFile* file, std::string text, uint64_t offse
         file->pieces++;
         file->checked.reset();
     }
-    if (is_table(kind)) co_return note(file->node.id, check_table(*file), "table");
+    if (is_table(kind)) {
+        Outcome refused = check_table(*file);
+        if (!refused && file->checked) {
+            Task<Outcome> preparing = file->checked->prepare(cancel);
+            refused = co_await preparing;
+        }
+        if (refused) spoil(*file, *refused);
+        co_return note(file->node.id, refused, "table");
+    }
     if (kind == Kind::create) {
         bool goes_on = text.back() != '\n' || text.ends_with(",\n") || text.size() % kBufferSize == 0;
         if (goes_on) co_return kOk;
@@ -148,11 +156,16 @@ Outcome Controls::check_table(ControlFile& file) {
         if (whole == file.written.size()) file.checked = std::move(table);
         return {};
     } catch (const Refused& refused) {
-        forget_text(file);
-        file.held = false;
-        file.spoiled = Status(refused.error());
         return refused;
     }
+}
+
+// A part of the text was refused, and so is what comes behind it.
+void Controls::spoil(ControlFile& file, const Refused& refused) {
+    forget_text(file);
+    file.checked.reset();
+    file.held = false;
+    file.spoiled = Status(refused.error());
 }
 
 Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
@@ -190,9 +203,10 @@ Task<Outcome> Controls::apply_table(ControlFile* file, Cancel* cancel) {
         outcome = refused;
     }
     if (outcome) co_return outcome;
-    if (file->node.kind == Kind::inactive) co_return file->volume->load(std::move(table));
-    Task<Outcome> replacing = file->volume->replace(std::move(table), cancel);
-    outcome = co_await replacing;
+    Task<Outcome> applying = file->node.kind == Kind::inactive
+                                 ? file->volume->load(std::move(table), cancel)
+                                 : file->volume->replace(std::move(table), cancel);
+    outcome = co_await applying;
     co_return outcome;
 }
 

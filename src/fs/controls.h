@@ -67,6 +67,7 @@ class Controls {
 
   private:
     Outcome check_table(ControlFile& file);
+    static void spoil(ControlFile& file, const Refused& refused);
     void keep_answer(ControlFile& file, const std::string& answer);
     Task<Outcome> apply_table(ControlFile* file, Cancel* cancel);
     Task<Outcome> apply(ControlFile* file, std::string text, Cancel* cancel);

@@ -88,7 +88,7 @@ TEST_CASE("a removed volume is gone from everywhere, and its name free") {
     CHECK(error_of(world.space.rename(*volume, "w")) == ENXIO);
     CHECK(error_of(world.space.set_uuid(*volume, "x")) == ENXIO);
     world.source.add("a", 100);
-    CHECK(error_of(volume->load(world.source.table("0 8 linear a 0"))) == ENXIO);
+    CHECK(error_of(load(*volume, world.source.table("0 8 linear a 0"))) == ENXIO);
     CHECK(error_of(run(*world.executor, volume->replace(world.source.table("0 8 linear a 0"), nullptr))) ==
           ENXIO);
     CHECK(refused_error([&] { world.space.open(volume); }) == ENXIO);
@@ -173,7 +173,7 @@ TEST_CASE("a volume that others stand on is open, through live tables and loaded
     auto above = world.volume("above", "0 8 linear below 0");
     CHECK(below->open_count() == 1);
     CHECK(error_of(world.space.remove(*below, false)) == EBUSY);
-    CHECK_FALSE(above->load(world.source.table("0 4 linear below 0\n4 4 linear below 4")));
+    CHECK_FALSE(load(*above, world.source.table("0 4 linear below 0\n4 4 linear below 4")));
     CHECK(below->open_count() >= 2);
     above->clear();
     CHECK(below->open_count() == 1);

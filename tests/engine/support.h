@@ -95,6 +95,10 @@ T run(Executor& executor, Task<T> task) {
     return Pending<T>(executor, std::move(task)).get();
 }
 
+inline Outcome load(Volume& volume, std::shared_ptr<Table> table) {
+    return run(volume.executor(), volume.load(std::move(table)));
+}
+
 // Waits until `so`, which some other thread brings about.
 inline bool soon(const std::function<bool()>& so) {
     auto end = std::chrono::steady_clock::now() + kPatience;

@@ -81,7 +81,7 @@ TEST_CASE("a loaded table comes to life with a resume") {
     World world;
     world.source.add("a", 100, 1);
     auto volume = world.volume("v");
-    CHECK_FALSE(volume->load(world.source.table("0 16 linear a 10")));
+    CHECK_FALSE(load(*volume, world.source.table("0 16 linear a 10")));
     CHECK(volume->inactive());
     CHECK(volume->size() == 0);
     CHECK_FALSE(world.resume(volume));
@@ -98,7 +98,7 @@ TEST_CASE("a cleared table does not come to life") {
     world.source.add("a", 100, 1);
     world.source.add("b", 100, 2);
     auto volume = world.volume("v", "0 16 linear a 0");
-    CHECK_FALSE(volume->load(world.source.table("0 16 linear b 0")));
+    CHECK_FALSE(load(*volume, world.source.table("0 16 linear b 0")));
     volume->clear();
     CHECK_FALSE(volume->inactive());
     CHECK_FALSE(world.resume(volume));
@@ -110,7 +110,7 @@ TEST_CASE("a table written to a volume is live at once, and leaves none inactive
     world.source.add("a", 100, 1);
     world.source.add("b", 100, 2);
     auto volume = world.volume("v", "0 16 linear a 0");
-    CHECK_FALSE(volume->load(world.source.table("0 16 linear a 8")));
+    CHECK_FALSE(load(*volume, world.source.table("0 16 linear a 8")));
     CHECK_FALSE(world.replace(volume, "0 32 linear b 0"));
     CHECK(volume->size() == 32);
     CHECK(world.tag(volume, 20, 20) == 2);
@@ -140,7 +140,7 @@ TEST_CASE("requests wait while a volume is suspended, and meet the table it resu
     a_moment();
     CHECK_FALSE(parked.done());
     CHECK(volume->counted().in_flight(Op::read) == 0);
-    CHECK_FALSE(volume->load(world.source.table("0 16 linear b 8")));
+    CHECK_FALSE(load(*volume, world.source.table("0 16 linear b 8")));
     CHECK_FALSE(world.resume(volume));
     CHECK(parked.get() == kOk);
     CHECK(stamped(memory.data(), 2, 8));
@@ -280,7 +280,7 @@ TEST_CASE("a swap that waits for a request can be cancelled, and then nothing ha
     world.source.add("c", 100, 3);
     auto volume = world.volume("v", "0 16 linear a 0");
     auto loaded = world.source.table("0 16 linear c 0");
-    CHECK_FALSE(volume->load(loaded));
+    CHECK_FALSE(load(*volume, loaded));
     a.hold();
     Memory memory(kSectorBytes);
     Pending<Status> inside = world.read(volume, memory);
@@ -325,7 +325,7 @@ TEST_CASE("a resume that is cancelled keeps the loaded table") {
     world.source.add("b", 100, 2);
     auto volume = world.volume("v", "0 16 linear a 0");
     auto loaded = world.source.table("0 16 linear b 0");
-    CHECK_FALSE(volume->load(loaded));
+    CHECK_FALSE(load(*volume, loaded));
     a.hold();
     Memory memory(kSectorBytes);
     Pending<Status> inside = world.read(volume, memory);
@@ -353,7 +353,7 @@ TEST_CASE("a swap that fails keeps the old table") {
     CHECK(world.tag(volume, 0, 0) == 1);
     CHECK_FALSE(volume->inactive());
 
-    CHECK_FALSE(volume->load(fresh));
+    CHECK_FALSE(load(*volume, fresh));
     CHECK(error_of(world.resume(volume)) == EINVAL);
     CHECK(volume->size() == 16);
     CHECK_FALSE(world.resume(volume));
@@ -380,7 +380,7 @@ TEST_CASE("a suspended empty volume cannot be resumed without a table") {
     auto volume = world.volume("v");
     CHECK_FALSE(world.suspend(volume));
     CHECK(error_of(world.resume(volume)) == EINVAL);
-    CHECK_FALSE(volume->load(world.source.table("0 16 linear a 0")));
+    CHECK_FALSE(load(*volume, world.source.table("0 16 linear a 0")));
     CHECK_FALSE(world.resume(volume));
     CHECK(world.tag(volume, 0, 0) == 1);
 }
@@ -393,17 +393,17 @@ TEST_CASE("a volume cannot stand on itself, not through others nor through loade
     auto three = world.volume("three", "0 16 linear two 0");
     for (const char* name : {"one", "two", "three"}) {
         std::string text = std::string("0 16 linear ") + name + " 0";
-        CHECK(error_of(one->load(world.source.table(text))) == EINVAL);
+        CHECK(error_of(load(*one, world.source.table(text))) == EINVAL);
         CHECK(error_of(world.replace(one, text)) == EINVAL);
     }
     CHECK(world.tag(three, 5, 5) == 1);
 
     auto four = world.volume("four", "0 16 linear a 16");
     auto five = world.volume("five", "0 16 linear a 32");
-    CHECK_FALSE(four->load(world.source.table("0 16 linear five 0")));
-    CHECK(error_of(five->load(world.source.table("0 16 linear four 0"))) == EINVAL);
+    CHECK_FALSE(load(*four, world.source.table("0 16 linear five 0")));
+    CHECK(error_of(load(*five, world.source.table("0 16 linear four 0"))) == EINVAL);
     four->clear();
-    CHECK_FALSE(five->load(world.source.table("0 16 linear four 0")));
+    CHECK_FALSE(load(*five, world.source.table("0 16 linear four 0")));
 }
 
 TEST_CASE("two tables that wait to be swapped in cannot make a ring") {
@@ -418,7 +418,7 @@ TEST_CASE("two tables that wait to be swapped in cannot make a ring") {
         begin(*world.executor, four->replace(world.source.table("0 16 linear five 0"), nullptr));
     a_moment();
     CHECK_FALSE(replacing.done());
-    CHECK(error_of(five->load(world.source.table("0 16 linear four 0"))) == EINVAL);
+    CHECK(error_of(load(*five, world.source.table("0 16 linear four 0"))) == EINVAL);
     a.let_go();
     CHECK_FALSE(replacing.get());
     CHECK(inside.get() == kOk);
@@ -427,12 +427,12 @@ TEST_CASE("two tables that wait to be swapped in cannot make a ring") {
     // The same through a resume.
     auto six = world.volume("six", "0 16 linear a 16");
     auto seven = world.volume("seven", "0 16 linear a 32");
-    CHECK_FALSE(six->load(world.source.table("0 16 linear seven 0")));
+    CHECK_FALSE(load(*six, world.source.table("0 16 linear seven 0")));
     a.hold();
     inside = world.read(six, memory);
     Pending<Outcome> resuming = begin(*world.executor, six->resume(false, nullptr));
     a_moment();
-    CHECK(error_of(seven->load(world.source.table("0 16 linear six 0"))) == EINVAL);
+    CHECK(error_of(load(*seven, world.source.table("0 16 linear six 0"))) == EINVAL);
     a.let_go();
     CHECK_FALSE(resuming.get());
     CHECK(inside.get() == kOk);
@@ -570,7 +570,7 @@ TEST_CASE("under threads every request meets one table, whatever is swapped, sus
                 if (world.resume(which)) wrong = true;
                 break;
             case 2:
-                if (which->load(world.source.table("0 64 linear b 0"))) wrong = true;
+                if (load(*which, world.source.table("0 64 linear b 0"))) wrong = true;
                 if (world.resume(which)) wrong = true;
                 break;
         }

@@ -429,7 +429,8 @@ Task<Status> controller(World* world, size_t index) {
         }
         if (what == 1) {  // the same, loaded and resumed
             std::shared_ptr<Table> table = world->table(volume, volume.spans);
-            Outcome loaded = engine.load(table);
+            Task<Outcome> loading = engine.load(table);
+            Outcome loaded = co_await loading;
             expect(world, loaded, false, "a load");
             if (world->chance(20)) engine.clear();
             Task<Outcome> task = engine.resume(world->chance(30), cancel.get());
@@ -445,7 +446,8 @@ Task<Status> controller(World* world, size_t index) {
         if (what == 2 && world->faults.power) {
             volume.spans = moved(world, volume);
             std::shared_ptr<Table> table = world->table(volume, volume.spans);
-            Outcome loaded = engine.load(table);
+            Task<Outcome> loading = engine.load(table);
+            Outcome loaded = co_await loading;
             expect(world, loaded, false, "the load of a move");
         } else {
             engine.clear();
@@ -507,7 +509,8 @@ Task<Status> exchange_for_zeros(World* world) {
     std::string text = "0 " + std::to_string(size / 2) + " zero";
     std::shared_ptr<Table> table =
         Table::build(text, TableSource{world->executor, target_registry(), *world, "/", true, [] {}});
-    outcome = top.load(std::move(table));
+    Task<Outcome> loading = top.load(std::move(table));
+    outcome = co_await loading;
     if (outcome) co_return Status(outcome->error());
     Task<Outcome> resuming = top.resume(false, nullptr);
     outcome = co_await resuming;

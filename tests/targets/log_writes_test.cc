@@ -212,7 +212,7 @@ TEST_CASE("a table that is replaced or removed ends its log; one that never was 
     FakeDevice& log = source.add("log", 64);
     std::shared_ptr<Volume> volume = space.create("v");
     CHECK_FALSE(run(*executor, volume->replace(source.table("0 64 log-writes d log"), nullptr)));
-    CHECK_FALSE(volume->load(source.table("0 64 log-writes d log")));
+    CHECK_FALSE(load(*volume, source.table("0 64 log-writes d log")));
     volume->clear();
     CHECK(log.count(Op::write) == 0);
     CHECK_FALSE(run(*executor, volume->replace(source.table("0 64 linear d 0"), nullptr)));

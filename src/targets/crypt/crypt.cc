@@ -104,7 +104,11 @@ class Crypt final : public OneDevice {
 
     std::string message(const std::vector<Word>& words) override;
     void postsuspend() override { suspended_ = true; }
-    Status preresume() override { return converter_ ? kOk : Status(EAGAIN); }
+    Task<Outcome> preresume(Cancel*) override {
+        if (converter_) return Task<Outcome>::ready({});
+        return Task<Outcome>::ready(
+            Refused(EAGAIN, "the key was wiped", "the message that sets one: key set KEY"));
+    }
     void resume() override { suspended_ = false; }
 
   private:

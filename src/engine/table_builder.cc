@@ -252,13 +252,18 @@ std::shared_ptr<Device> TargetSetup::open(size_t index, bool writable) {
 }
 
 Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t start_index) {
-    Device* device = open(index, writable_).get();
-    Sector size = device->size();
-    std::string problem = area_problem(*device, start, length);
-    if (problem.empty()) return *device;
+    std::shared_ptr<Device> device = open(index, writable_);
+    check_area(*device, start, length, start_index);
+    return *device;  // which the table keeps
+}
+
+void TargetSetup::check_area(Device& device, Sector start, Sector length, size_t start_index) const {
+    Sector size = device.size();
+    std::string problem = area_problem(device, start, length);
+    if (problem.empty()) return;
     if (start < size && length <= size - start)
         throw refuse(start_index, problem,
-                     "multiples of " + std::to_string(sectors_in(device->limits().logical_block)) +
+                     "multiples of " + std::to_string(sectors_in(device.limits().logical_block)) +
                          " sectors, here and as length");
     std::string remedy;
     if (size >= length) remedy = "a start of at most " + std::to_string(size - length);

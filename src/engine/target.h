@@ -172,9 +172,10 @@ class TargetSetup {
     // the area [start, start + length) lies on it, as the kernel's
     // device_area_is_invalid; a volume or a block device of no size is not checked.
     Device& device(size_t index, Sector start, Sector length, size_t start_index);
-    // Opens a device that may be read-only, or has to be writable, whatever the table is;
-    // nothing is checked. Keeping the pointer keeps it open beyond the table.
+    // The same in two steps, for a device that may be read-only, or has to be writable,
+    // whatever the table is. Keeping the pointer keeps it open beyond the table.
     std::shared_ptr<Device> open(size_t index, bool writable);
+    void check_area(Device& device, Sector start, Sector length, size_t start_index) const;
 
     // Where a word stands, for a refusal that comes later.
     Place word_place(size_t index) const { return refuse(index, {}).place(); }

@@ -90,6 +90,14 @@ std::coroutine_handle<> WaitQueue::take_locked(Waiter& waiter, Status result) {
     return waiter.coroutine;
 }
 
+std::vector<std::coroutine_handle<>> WaitQueue::take_all(const std::function<void()>& before) {
+    std::lock_guard guard(mutex_);
+    if (before) before();
+    std::vector<std::coroutine_handle<>> taken;
+    while (first_ != nullptr) taken.push_back(take_locked(*first_));
+    return taken;
+}
+
 size_t WaitQueue::wake_one(const std::function<void()>& before) { return wake(1, kOk, before); }
 
 size_t WaitQueue::wake_all(Status result, const std::function<void()>& before) {

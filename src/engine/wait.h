@@ -87,9 +87,12 @@ class WaitQueue {
     // Wakes this one if it waits; within locked(). The waiter is alive as long as its
     // coroutine needs the queue's mutex to go on.
     void wake_locked(Waiter& waiter, Status result = kOk);
-    // Likewise, but the caller is to resume what is returned, on an executor's thread and
-    // not within locked(). Null if it does not wait.
+    // Likewise, but the caller is to resume what is returned, not within locked(). Null if it
+    // does not wait.
     std::coroutine_handle<> take_locked(Waiter& waiter, Status result = kOk);
+    // wake_all() whose caller is to resume those who waited: what they do next is worth less
+    // than another thread's turn.
+    std::vector<std::coroutine_handle<>> take_all(const std::function<void()>& before = {});
 
     // Runs `act` under the queue's mutex.
     template <class Act>

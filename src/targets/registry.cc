@@ -18,6 +18,9 @@ const TargetRegistry& target_registry() {
         {"flakey", {1, 5, 0}, make_flakey},
         {"error", {1, 7, 0}, make_error, {.wildcard = true}},
         {"log-writes", {1, 1, 0}, make_log_writes},
+        {"snapshot-merge", {1, 5, 0}, make_snapshot_merge},
+        {"snapshot-origin", {1, 9, 0}, make_snapshot_origin},
+        {"snapshot", {1, 16, 0}, make_snapshot},
         {"delay", {1, 4, 0}, make_delay},
         {"crypt", {1, 28, 0}, make_crypt, {}, is_crypt_key},
         {"chaos", {1, 0, 0}, make_chaos},  // ours: no kernel has it

@@ -10,7 +10,9 @@
 #pragma once
 
 #include <cstring>
+#include <deque>
 #include <functional>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -25,14 +27,46 @@ inline void fill(std::byte* data, uint64_t value) {
     for (size_t i = 0; i < kSectorBytes; i += sizeof value) memcpy(data + i, &value, sizeof value);
 }
 
+inline bool is_filled(const std::byte* data) {
+    return memcmp(data, data + sizeof(uint64_t), kSectorBytes - sizeof(uint64_t)) == 0;
+}
+
 inline uint64_t value_in(const std::byte* data) {
     uint64_t value = 0;
     memcpy(&value, data, sizeof value);
-    for (size_t i = 0; i < kSectorBytes; i += sizeof value)
-        if (memcmp(data + i, &value, sizeof value) != 0)
-            throw std::runtime_error("a sector is torn in memory");
+    if (!is_filled(data)) throw std::runtime_error("a sector is torn in memory");
     return value;
 }
+
+// Sectors of metadata have a number, too, of those that no client writes.
+class OtherSectors {
+  public:
+    static uint64_t number_of(const std::byte* data) {
+        std::string bytes(reinterpret_cast<const char*>(data), kSectorBytes);
+        auto [known, added] = numbers().try_emplace(bytes, kFirst + all().size());
+        if (added) all().push_back(bytes);
+        return known->second;
+    }
+    static bool is(uint64_t number) { return number >= kFirst; }
+    static const std::byte* bytes_of(uint64_t number) {
+        return reinterpret_cast<const std::byte*>(all()[number - kFirst].data());
+    }
+    static void forget() {
+        numbers().clear();
+        all().clear();
+    }
+
+  private:
+    static constexpr uint64_t kFirst = uint64_t{1} << 62;
+    static std::map<std::string, uint64_t>& numbers() {
+        static std::map<std::string, uint64_t> map;
+        return map;
+    }
+    static std::deque<std::string>& all() {
+        static std::deque<std::string> list;
+        return list;
+    }
+};
 
 struct Faults {
     double errors = 0;       // of requests that fail, half done or not at all
@@ -42,8 +76,15 @@ struct Faults {
 
 class SimDisk final : public Device {
   public:
-    SimDisk(SimExecutor& executor, Random& random, Faults& faults, std::string name, Sector sectors)
-        : executor_(executor), random_(random), faults_(faults), name_(std::move(name)), sectors_(sectors) {}
+    // has_metadata: what is written may be any bytes, not only clients' sectors.
+    SimDisk(SimExecutor& executor, Random& random, Faults& faults, std::string name, Sector sectors,
+            bool has_metadata = false)
+        : executor_(executor),
+          random_(random),
+          faults_(faults),
+          name_(std::move(name)),
+          has_metadata_(has_metadata),
+          sectors_(sectors) {}
 
     Task<Status> io(Bio bio) override {
         if (bio.end() > sectors_.size()) throw std::runtime_error("a request beyond the end of " + name_);
@@ -72,6 +113,9 @@ class SimDisk final : public Device {
         return contents.newer.empty() ? contents.kept : contents.newer.back().value;
     }
 
+    // Whatever was there, it is this.
+    void put(Sector at, uint64_t value) { sectors_[at] = {value, {}}; }
+
     // Takes a sector over, with all that it may be after a crash.
     void copy(Sector to, const SimDisk& other, Sector from) {
         Contents contents = other.sectors_[from];
@@ -97,6 +141,10 @@ class SimDisk final : public Device {
         uint64_t kept = 0;
         std::vector<Written> newer;
     };
+
+    uint64_t number_in(const std::byte* data) const {
+        return has_metadata_ && !is_filled(data) ? OtherSectors::number_of(data) : value_in(data);
+    }
 
     bool strikes() { return static_cast<double>(random_() % 10000) < faults_.errors * 10000; }
 
@@ -124,10 +172,15 @@ class SimDisk final : public Device {
     void act(const Bio& bio, Sector from, Sector end) {
         for (Sector s = from; s < end; s++) {
             std::byte* data = bio.has_data() ? bio.data() + bytes_of(s) : nullptr;
-            if (bio.op == Op::read)
-                fill(data, seen(bio.sector + s));
+            uint64_t value = bio.op == Op::read ? seen(bio.sector + s)
+                             : data != nullptr  ? number_in(data)
+                                                : 0;
+            if (bio.op != Op::read)
+                sectors_[bio.sector + s].newer.push_back({value, ++clock_});
+            else if (OtherSectors::is(value))
+                memcpy(data, OtherSectors::bytes_of(value), kSectorBytes);
             else
-                sectors_[bio.sector + s].newer.push_back({data != nullptr ? value_in(data) : 0, ++clock_});
+                fill(data, value);
         }
     }
 
@@ -152,6 +205,7 @@ class SimDisk final : public Device {
     Random& random_;
     Faults& faults_;
     const std::string name_;
+    const bool has_metadata_;
     std::vector<Contents> sectors_;
 };
 

@@ -4,8 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <random>
-#include <set>
 #include <vector>
 
 #include "engine/executor.h"
@@ -29,7 +29,11 @@ class SimExecutor final : public Executor {
         timers_.emplace(deadline_ns, &timer);
     }
     void disarm(Timer& timer) override {
-        if (timer.armed) timers_.erase({timer.deadline_ns, &timer});
+        for (auto at = timers_.lower_bound(timer.deadline_ns); timer.armed && at != timers_.end(); ++at) {
+            if (at->second != &timer) continue;
+            timers_.erase(at);
+            break;
+        }
         timer.armed = false;
     }
     void post(std::coroutine_handle<> coroutine) override { ready_.push_back(coroutine); }
@@ -60,7 +64,7 @@ class SimExecutor final : public Executor {
     Random& random_;
     int64_t now_ = 1;
     std::vector<std::coroutine_handle<>> ready_;
-    std::set<std::pair<int64_t, Timer*>> timers_;
+    std::multimap<int64_t, Timer*> timers_;  // those of one deadline in the order they came
 };
 
 }  // namespace dmfs::sim

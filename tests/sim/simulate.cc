@@ -23,90 +23,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
-#include <set>
 
 #include "base/log.h"
 #include "engine/namespace.h"
 #include "sim/disk.h"
+#include "sim/model.h"
 #include "targets/registry.h"
 
 namespace dmfs::sim {
 namespace {
-
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
-
-// What clients may see of the top volume: now, and after a crash.
-class Model {
-  public:
-    explicit Model(Sector sectors) : sectors_(sectors) {}
-
-    // A run of sectors nobody else uses; it stays taken until leave().
-    bool take(Sector from, Sector end) {
-        for (Sector s = from; s < end; s++)
-            if (sectors_[s].busy) return false;
-        for (Sector s = from; s < end; s++) sectors_[s].busy = true;
-        return true;
-    }
-    void leave(Sector from, Sector end) {
-        for (Sector s = from; s < end; s++) sectors_[s].busy = false;
-    }
-
-    uint64_t now() const { return clock_; }
-
-    void begin_write(Sector at, uint64_t value) {
-        sectors_[at].history.push_back({value, 0});
-        sectors_[at].now.insert(value);
-    }
-    void end_write(Sector at, bool good, bool fua) {
-        State& state = sectors_[at];
-        if (!good) return;  // done, half done or not at all
-        state.history.back().completed = ++clock_;
-        state.now = {state.history.back().value};
-        if (fua) state.history.erase(state.history.begin(), std::prev(state.history.end()));
-    }
-    // A flush that began at `began` was good.
-    void flushed(uint64_t began) {
-        for (State& state : sectors_)
-            for (size_t i = state.history.size(); i-- > 0;) {
-                if (state.history[i].completed == 0 || state.history[i].completed > began) continue;
-                state.history.erase(state.history.begin(), state.history.begin() + static_cast<ptrdiff_t>(i));
-                break;
-            }
-    }
-    void check_read(Sector at, uint64_t value) {
-        State& state = sectors_[at];
-        if (!state.now.contains(value))
-            fail("sector " + std::to_string(at) + " reads " + std::to_string(value) + ", not " +
-                 list(state.now));
-        state.now = {value};  // whatever a failed write left, it stays
-    }
-    void check_after_crash(Sector at, uint64_t value) const {
-        std::set<uint64_t> allowed;
-        for (const Write& write : sectors_[at].history) allowed.insert(write.value);
-        if (!allowed.contains(value))
-            fail("after the crash sector " + std::to_string(at) + " is " + std::to_string(value) + ", not " +
-                 list(allowed));
-    }
-
-  private:
-    struct Write {
-        uint64_t value;
-        uint64_t completed;  // when, on clock_; 0: it is under way or failed
-    };
-    struct State {
-        bool busy = false;
-        std::set<uint64_t> now{0};
-        std::vector<Write> history{{0, 1}};  // from the last that is certainly kept
-    };
-    static std::string list(const std::set<uint64_t>& values) {
-        std::string text;
-        for (uint64_t value : values) text += (text.empty() ? "" : " or ") + std::to_string(value);
-        return text;
-    }
-
-    std::vector<State> sectors_;
-    uint64_t clock_ = 1;
-};
 
 struct World;
 

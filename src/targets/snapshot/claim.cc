@@ -1,0 +1,129 @@
+#include "targets/snapshot/claim.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace dmfs::snapshot {
+
+namespace {
+
+std::mutex mutex;
+std::vector<Claim*>& claims() {
+    static std::vector<Claim*> all;
+    return all;
+}
+
+}  // namespace
+
+Claim::~Claim() {
+    std::shared_ptr<Cow> gone;  // behind the guard
+    std::lock_guard guard(mutex);
+    std::erase(claims(), this);
+    gone = std::move(cow_);
+}
+
+void Claim::own(std::shared_ptr<Cow> cow) {
+    cow_ = std::move(cow);
+    serving_.store(cow_.get(), std::memory_order_release);
+}
+
+Claim* Claim::source() const {
+    for (Claim* other : claims())
+        if (waits_ && rivals(*other) && other->resumed_ && other->cow_) return other;
+    return nullptr;
+}
+
+Claim* Claim::heir() const {
+    for (Claim* other : claims())
+        if (cow_ && rivals(*other) && other->waits_) return other;
+    return nullptr;
+}
+
+Outcome Claim::enter() {
+    std::lock_guard guard(mutex);
+    if (entered_) return {};
+    size_t rivals = 0;
+    const Claim* owner = nullptr;
+    for (const Claim* other : claims()) {
+        if (other->device_ == device_ && other->origin_ != origin_ && (other->cow_ || other->waits_))
+            return Refused(EBUSY, "the COW device is in use for a snapshot of another origin",
+                           "a COW device of its own");
+        if (!this->rivals(*other)) continue;
+        rivals++;
+        if (!other->resumed_)
+            return Refused(EINVAL, "a table with this COW device is loaded already, and waits",
+                           "resume its volume, or clear that table");
+        if (other->cow_) owner = other;
+    }
+    if (rivals == 2)
+        return Refused(EINVAL, "two tables have this COW device already",
+                       "remove the volume whose snapshot is Invalid, since it was handed over");
+    if (owner != nullptr && merges_) {
+        bool merging = std::any_of(claims().begin(), claims().end(), [&](const Claim* other) {
+            return other->origin_ == origin_ && other->merges_;
+        });
+        if (merging)
+            return Refused(EINVAL, "a snapshot of this origin is merging already",
+                           "wait until that merge is done and its table gone");
+        if (!owner->cow_->can_merge())
+            return Refused(EINVAL, "a transient store can't be merged", "a store of type P");
+    }
+    waits_ = owner != nullptr;
+    entered_ = true;
+    claims().push_back(this);
+    return {};
+}
+
+bool Claim::waits() const {
+    std::lock_guard guard(mutex);
+    return waits_;
+}
+
+void Claim::begin(std::shared_ptr<Cow> cow) {
+    std::lock_guard guard(mutex);
+    own(std::move(cow));
+}
+
+Outcome Claim::may_resume() const {
+    std::lock_guard guard(mutex);
+    if (const Claim* from = source(); from != nullptr && !from->suspended_)
+        return Refused(EINVAL, "the volume that has the COW device now is not suspended", "suspend it first");
+    if (heir() != nullptr)
+        return Refused(EINVAL, "a loaded table waits to take the COW device over",
+                       "resume the volume that has that table, or clear it");
+    return {};
+}
+
+void Claim::take_over() {
+    std::lock_guard guard(mutex);
+    if (Claim* from = source()) {
+        own(std::move(from->cow_));
+        from->own(nullptr);
+    }
+    waits_ = false;
+    resumed_ = true;
+}
+
+bool Claim::hand_over() {
+    std::lock_guard guard(mutex);
+    Claim* to = heir();
+    if (to == nullptr) return false;
+    to->own(std::move(cow_));
+    to->waits_ = false;
+    own(nullptr);
+    return true;
+}
+
+std::shared_ptr<Cow> Claim::cow() const {
+    std::lock_guard guard(mutex);
+    return cow_;
+}
+
+std::shared_ptr<Cow> Claim::cow_to_be() const {
+    std::lock_guard guard(mutex);
+    const Claim* from = source();
+    return from != nullptr ? from->cow_ : cow_;
+}
+
+}  // namespace dmfs::snapshot

@@ -1,0 +1,330 @@
+// How a Cow copies, and writes down what it has copied.
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "base/log.h"
+#include "targets/snapshot/cow.h"
+
+namespace dmfs::snapshot {
+
+namespace {
+
+constexpr uint64_t kPieceBytes = 1 << 20;  // copied at a time
+// Commits that one thread does before another gets a turn: the requests that led it there
+// wait for their answers.
+constexpr int kInARow = 8;
+
+}  // namespace
+
+// What is under way; under the mutex.
+
+std::shared_ptr<Cow::Copy> Cow::copy_of(Chunk chunk) const {
+    auto behind = copies_.upper_bound(chunk);
+    if (behind == copies_.begin()) return nullptr;
+    const std::shared_ptr<Copy>& copy = std::prev(behind)->second;
+    return chunk < copy->old_first + copy->to.count ? copy : nullptr;
+}
+
+// The end of the chunks from `first` on, which has neither, that have neither an exception
+// nor a copy; at most `end`.
+Chunk Cow::uncopied(Chunk first, Chunk end) const {
+    auto next = copies_.upper_bound(first);
+    if (next != copies_.end()) end = std::min(end, next->first);
+    if (exceptions_.empty()) return end;
+    Chunk chunk = first + 1;
+    while (chunk < end && !exceptions_.find(chunk)) chunk++;
+    return chunk;
+}
+
+// Takes new chunks for as many of [first, first + most) as it can; nullptr: it is full.
+std::shared_ptr<Cow::Copy> Cow::begin_copy(Chunk first, Chunk most) {
+    ChunkRun run = store_->allocate(most);
+    if (run.count == 0) return nullptr;
+    auto copy = std::make_shared<Copy>(executor_, first, run);
+    copies_.emplace(first, copy);
+    order_.push_back(copy);
+    return copy;
+}
+
+// Before the origin changes.
+
+bool Cow::preserved(Sector from, Sector end) const {
+    std::lock_guard guard(mutex_);
+    if (!keeps_changes_ || known_invalid_) return true;
+    from = std::max(from, shown_.from);
+    end = std::min(end, shown_.end);
+    if (from >= end) return true;
+    if (!valid_) return false;
+    for (Chunk chunk = chunk_of(from); chunk < chunk_behind(end); chunk++)
+        if (!exceptions_.find(chunk)) return false;
+    return !readings_.overlap(chunk_of(from), chunk_behind(end));
+}
+
+Task<Status> Cow::preserve(Sector from, Sector end, Cancel* cancel) {
+    Copies mine, all;
+    Chunk first = 0, behind = 0;
+    bool full = false;
+    {
+        std::lock_guard guard(mutex_);
+        from = std::max(from, shown_.from);
+        end = std::min(end, shown_.end);
+        if (!keeps_changes_ || known_invalid_ || from >= end) co_return kOk;
+        first = chunk_of(from);
+        behind = chunk_behind(end);
+        full = !valid_;
+        for (Chunk chunk = first; chunk < behind && !full;) {
+            std::shared_ptr<Copy> copy = copy_of(chunk);
+            if (!copy && exceptions_.find(chunk)) {
+                chunk++;
+                continue;
+            }
+            if (!copy) {
+                copy = begin_copy(chunk, uncopied(chunk, behind) - chunk);
+                if (copy) mine.push_back(copy);
+            }
+            full = !copy;
+            if (!copy) break;
+            all.push_back(copy);
+            chunk = copy->old_first + copy->to.count;
+        }
+    }
+    for (const std::shared_ptr<Copy>& copy : mine) executor_.spawn(copy_old(shared_from_this(), copy));
+    if (full) {
+        Task<Status> losing = invalidate("it is full", cancel);
+        Status status = co_await losing;
+        if (status.error() == EINTR) co_return status;
+    }
+    for (const std::shared_ptr<Copy>& copy : all) {
+        Task<Status> copying = wait_for(copy, cancel);
+        Status status = co_await copying;
+        if (status.error() == EINTR) co_return status;
+    }
+    Task<Status> waiting = wait_for_readers(first, behind, cancel);
+    Status status = co_await waiting;
+    co_return status;
+}
+
+Task<Status> Cow::wait_for_readers(Chunk first, Chunk end, Cancel* cancel) {
+    std::function<bool()> must_wait = [this, first, end] {
+        std::lock_guard guard(mutex_);
+        bool read = readings_.overlap(first, end);
+        readers_awaited_ = readers_awaited_ || read;
+        return read;
+    };
+    while (must_wait()) {
+        Status status = co_await readers_gone_.wait(must_wait, cancel);
+        if (!status) co_return status;
+    }
+    co_return kOk;
+}
+
+// The work of a copy.
+
+Task<Status> Cow::transfer(Op op, Device* device, Sector sector, Sector count, Memory* memory,
+                           size_t offset) {
+    Bio bio;
+    bio.op = op;
+    bio.sector = sector;
+    bio.count = count;
+    bio.memory = memory;
+    bio.offset = offset;
+    return device->io(bio);
+}
+
+Task<Status> Cow::copy_old(std::shared_ptr<Cow> self, std::shared_ptr<Copy> copy) {
+    const Sector length = self->length_of(copy->old_first, copy->to.count);
+    Memory memory(std::min(kPieceBytes, bytes_of(length)));
+    Status status = length > 0 ? kOk : Status(EIO);
+    for (Sector done = 0; done < length && status;) {
+        Sector count = std::min(length - done, sectors_in(memory.bytes()));
+        Task<Status> reading = self->transfer(Op::read, self->origin_.get(),
+                                              self->sector_of(copy->old_first) + done, count, &memory, 0);
+        status = co_await reading;
+        if (!status) break;
+        Task<Status> writing = self->transfer(Op::write, self->device_.get(),
+                                              self->sector_of(copy->to.first) + done, count, &memory, 0);
+        status = co_await writing;
+        done += count;
+    }
+    self->copied(copy, status);
+    co_return status;
+}
+
+// The old data around the new, and then all of it at once.
+Task<Status> Cow::copy_around(std::shared_ptr<Cow> self, std::shared_ptr<Copy> copy) {
+    const Sector start = self->sector_of(copy->old_first), length = sectors_in(copy->assembled->bytes());
+    const std::pair<Sector, Sector> gaps[] = {{0, copy->new_from}, {copy->new_end, length}};
+    Status status;
+    for (auto [from, end] : gaps) {
+        if (from >= end || !status) continue;
+        Task<Status> reading = self->transfer(Op::read, self->origin_.get(), start + from, end - from,
+                                              &*copy->assembled, bytes_of(from));
+        status = co_await reading;
+    }
+    if (status) {
+        Task<Status> writing = self->transfer(Op::write, self->device_.get(), self->sector_of(copy->to.first),
+                                              length, &*copy->assembled, 0);
+        status = co_await writing;
+    }
+    copy->assembled.reset();
+    self->copied(copy, status);
+    co_return status;
+}
+
+void Cow::copied(const std::shared_ptr<Copy>& copy, Status status) {
+    if (!status)
+        log_line(Severity::error, "snapshot: chunk " + std::to_string(copy->old_first) + " of " +
+                                      origin_->name() + " can't be copied: " + strerror(status.error()));
+    std::unique_lock lock(mutex_);
+    copy->at = status ? Copy::At::copied : Copy::At::failed;
+    if (committing_ || order_.front()->at == Copy::At::copying) return;
+    committing_ = true;
+    lock.unlock();
+    executor_.spawn(commit_copies(shared_from_this()));
+}
+
+// The commit.
+
+// Whoever comes first commits for all that are done by then, and then for those that were
+// done meanwhile.
+Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
+    for (int commits = 1;; commits++) {
+        Copies copies = self->take_copied();
+        if (copies.empty()) co_return kOk;
+        std::vector<Entry> entries;
+        Status status;
+        for (const std::shared_ptr<Copy>& copy : copies) {
+            if (copy->at == Copy::At::failed) status = Status(EIO);
+            for (Chunk i = 0; i < copy->to.count; i++)
+                entries.push_back({copy->old_first + i, copy->to.first + i});
+        }
+        if (status && self->state() != State::invalid) {
+            Task<Status> committing = self->store_->commit(std::move(entries));
+            status = co_await committing;
+            if (!status)
+                log_line(Severity::error, "snapshot: exceptions can't be written to " +
+                                              self->device_->name() + ": " + strerror(status.error()));
+        } else {
+            status = Status(EIO);
+        }
+        if (!status) {
+            Task<Status> losing = self->invalidate("a chunk could not be kept", nullptr);
+            Status lost = co_await losing;
+            static_cast<void>(lost);
+        }
+        self->settle(copies, status);
+        if (commits % kInARow == 0) {
+            Task<Status> pause = sleep_until(self->executor_, 0);
+            Status slept = co_await pause;
+            static_cast<void>(slept);
+        }
+    }
+}
+
+// Those at the head of the order that need nothing more than the commit.
+Cow::Copies Cow::take_copied() {
+    std::lock_guard guard(mutex_);
+    Copies copies;
+    while (!order_.empty() && order_.front()->at != Copy::At::copying) {
+        copies.push_back(std::move(order_.front()));
+        order_.pop_front();
+    }
+    committing_ = !copies.empty();
+    return copies;
+}
+
+// They are exceptions from now on, and whoever waited for them goes on, here.
+void Cow::settle(const Copies& copies, Status status) {
+    bool last = false;
+    {
+        std::lock_guard guard(mutex_);
+        if (!valid_) status = Status(EIO);
+        for (const std::shared_ptr<Copy>& copy : copies) {
+            for (Chunk i = 0; i < copy->to.count && status; i++)
+                exceptions_.insert({copy->old_first + i, copy->to.first + i});
+            copies_.erase(copy->old_first);
+        }
+        last = copies_.empty();
+    }
+    std::vector<std::coroutine_handle<>> waited;
+    for (const std::shared_ptr<Copy>& copy : copies) {
+        auto those = copy->waiting.take_all([&] {
+            copy->done = true;
+            copy->status = status;
+        });
+        waited.insert(waited.end(), those.begin(), those.end());
+    }
+    for (std::coroutine_handle<> each : waited) each.resume();
+    if (last) idle_.wake_all();
+}
+
+Task<Status> Cow::wait_for(std::shared_ptr<Copy> copy, Cancel* cancel) {
+    bool done = copy->waiting.locked([&] { return copy->done; });
+    return done ? Task<Status>::ready(copy->status) : wait_until_done(std::move(copy), cancel);
+}
+
+Task<Status> Cow::wait_until_done(std::shared_ptr<Copy> copy, Cancel* cancel) {
+    std::function<bool()> must_wait = [&copy] { return !copy->done; };
+    Waiter waiter = copy->waiting.wait(must_wait, cancel);
+    Status interrupted = co_await waiter;
+    co_return copy->waiting.locked([&] { return copy->done ? copy->status : interrupted; });
+}
+
+Task<Status> Cow::idle(Cancel* cancel) {
+    std::function<bool()> must_wait = [this] {
+        std::lock_guard guard(mutex_);
+        return !copies_.empty();
+    };
+    while (must_wait()) {
+        Status status = co_await idle_.wait(must_wait, cancel);
+        if (!status) co_return status;
+    }
+    co_return kOk;
+}
+
+// The end of a snapshot.
+
+// Answers when it is written down: EIO, or EINTR.
+Task<Status> Cow::invalidate(std::string why, Cancel* cancel) {
+    bool first = false;
+    {
+        std::lock_guard guard(mutex_);
+        first = std::exchange(valid_, false);
+    }
+    if (first) {
+        log_line(Severity::error,
+                 "snapshot: the one on " + device_->name() + " is invalid from now on: " + why);
+        executor_.spawn(write_down_invalid(shared_from_this()));
+    }
+    std::function<bool()> must_wait = [this] {
+        std::lock_guard guard(mutex_);
+        return !known_invalid_;
+    };
+    while (must_wait()) {
+        Status status = co_await invalidated_.wait(must_wait, cancel);
+        if (!status) co_return status;
+    }
+    co_return Status(EIO);
+}
+
+Task<Status> Cow::write_down_invalid(std::shared_ptr<Cow> self) {
+    Task<Status> writing = self->store_->invalidate();
+    Status status = co_await writing;
+    if (!status)
+        log_line(Severity::error, "snapshot: that can't be written to " + self->device_->name() + ": " +
+                                      strerror(status.error()));
+    std::function<void()> raise_event;
+    {
+        std::lock_guard guard(self->mutex_);
+        self->known_invalid_ = true;
+        self->exceptions_.clear();
+        raise_event = self->raise_event_;
+    }
+    if (raise_event) raise_event();
+    self->invalidated_.wake_all();
+    co_return status;
+}
+
+}  // namespace dmfs::snapshot

@@ -1,0 +1,220 @@
+// Cow: a COW device and all that is known of it: the exceptions, the store, the copies on
+// their way. It belongs to one row of a table at a time, and is handed over when another
+// table takes that row's place; the origin's writes find it in Origin.
+//
+//     origin   | a | b | c | d | e |            old chunks
+//                    |       |
+//     COW      |hdr|area| b | d |  free ...     new chunks
+//
+// What a chunk held is copied before it changes, once. The order is
+//
+//     copy        the old data (or, for a write to the snapshot, the new) to a new chunk
+//     commit      the exception is written down, and durable (Store::commit), in the order
+//                 in which the new chunks were taken: one commit for all copies that are done
+//     readers     of the origin's chunk, who still saw no exception, are waited for
+//     write       to the origin; or, of the snapshot, to the new chunk
+//
+// A crash before the commit leaves the origin's chunk as it was; behind it, the copy.
+// Where a copy cannot be made or written down the snapshot is invalid from then on, which is
+// written down before the origin changes.
+//
+// Who waits for a copy may be killed; the copy goes on. So its work is nobody's in
+// particular: it is spawned, and keeps the Cow alive.
+
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "engine/device.h"
+#include "engine/executor.h"
+#include "engine/wait.h"
+#include "targets/snapshot/readings.h"
+#include "targets/snapshot/store.h"
+
+namespace dmfs::snapshot {
+
+class Cow : public std::enable_shared_from_this<Cow> {
+  public:
+    // The part of the origin that the snapshot shows: what else changes there is not copied.
+    struct Shown {
+        Sector from, end;
+    };
+
+    Cow(Executor& executor, std::shared_ptr<Device> origin, std::shared_ptr<Device> device,
+        std::unique_ptr<Store> store);
+
+    // Reads the store; changes nothing.
+    Task<Outcome> read_store();
+    // Before the first copy: the store may have to be made, or mended.
+    Task<Status> begin() { return store_->begin(); }
+
+    // Whose it is now: what it shows, whether somebody sees to an overflow, whom to tell.
+    void belongs_to(Shown shown, bool overflow_is_seen_to, std::function<void()> raise_event);
+
+    // The snapshot's requests, in sectors of the origin.
+    Task<Status> read(Bio bio);
+    Task<Status> write(Bio bio);
+    Task<Status> flush(Bio bio) { return device_->io(bio); }
+    // Zeros chunks that have an exception, and parts of them.
+    Task<Status> discard(Bio bio);
+
+    // Before [from, end) of the origin changes: whether nothing is to be done for it; and does
+    // it. Fails only with EINTR: a snapshot that can't keep what was there is invalid.
+    bool preserved(Sector from, Sector end) const;
+    Task<Status> preserve(Sector from, Sector end, Cancel* cancel);
+
+    // Answers when no copy is under way.
+    Task<Status> idle(Cancel* cancel);
+
+    Shown shown() const;
+
+    enum class State { good, overflowed, invalid };
+    State state() const;
+    Store::Usage usage() const;
+    uint32_t chunk_sectors() const { return store_->chunk_sectors(); }
+    Device& origin() const { return *origin_; }
+    Device& device() const { return *device_; }
+
+    // A run of sectors that are alike, from `at` on: with an exception, and then side by side
+    // on the COW device, or without.
+    struct Piece {
+        Sector count = 0;
+        std::optional<Sector> on_cow;
+    };
+    Piece piece_at(Sector at, Sector most) const;
+    // Where [start, end) of the COW device shows in the origin, in no order.
+    template <class Visit>
+    void each_kept(Sector start, Sector end, Visit visit) const {
+        std::lock_guard guard(mutex_);
+        exceptions_.each([&](const Entry& entry) {
+            Sector at = sector_of(entry.new_chunk), until = at + chunk_sectors();
+            if (at < end && start < until) visit(entry);
+        });
+    }
+    // The runs of whole chunks around [from, end) that have no exception yet.
+    template <class Visit>
+    void each_to_copy(Sector from, Sector end, Visit visit) const {
+        from = std::max(from, shown().from);
+        end = std::min(end, shown().end);
+        if (from >= end || state() == State::invalid) return;
+        end = sector_of(chunk_behind(end));
+        for (Sector at = sector_of(chunk_of(from)); at < end;) {
+            Piece piece = piece_at(at, end - at);
+            if (!piece.on_cow) visit(at, at + piece.count);
+            at += piece.count;
+        }
+    }
+    size_t exceptions() const;
+
+    // Whether changes of the origin are kept from now on. Not when its row is gone, and not
+    // while it merges. Copies that are under way end in either case.
+    void keep_changes(bool keeps);
+
+    // Merging (merge.h): exceptions go back to the origin, the newest first. A snapshot that
+    // merges makes none any more.
+
+    bool can_merge() const { return store_->can_merge(); }
+    // The newest exceptions, `most` or fewer; none if everything is merged. No write to their
+    // chunks is under way, and none begins until end_merging().
+    Task<Status> begin_merging(size_t most, std::vector<Entry>* batch);
+    // They are in the origin, and durable: they are forgotten. Or that failed.
+    Task<Status> end_merging(std::vector<Entry> batch, Status merged);
+    // A write meanwhile: to the COW device, or by `write_origin` where there is no exception.
+    using OriginWrite = std::function<Task<Status>(Bio)>;
+    Task<Status> write_merging(Bio bio, OriginWrite write_origin);
+
+  private:
+    // Chunks on their way to the COW device.
+    struct Copy {
+        Copy(Executor& executor, Chunk old_first, ChunkRun to)
+            : old_first(old_first), to(to), waiting(executor) {}
+
+        const Chunk old_first;
+        const ChunkRun to;
+        enum class At { copying, copied, failed } at = At::copying;  // under the Cow's mutex
+        // What a write to the snapshot puts over the old data, and where in the chunk.
+        std::optional<Memory> assembled;
+        Sector new_from = 0, new_end = 0;
+
+        WaitQueue waiting;
+        bool done = false;  // under the queue's mutex, as the status
+        Status status;
+    };
+    using Copies = std::vector<std::shared_ptr<Copy>>;
+
+    Sector sector_of(Chunk chunk) const { return chunk * chunk_sectors(); }
+    Chunk chunk_of(Sector sector) const { return sector / chunk_sectors(); }
+    Chunk chunk_behind(Sector end) const { return (end + chunk_sectors() - 1) / chunk_sectors(); }
+    Sector length_of(Chunk first, Chunk count) const;  // less where the origin ends
+
+    // Under the mutex.
+    Piece piece_locked(Sector at, Sector most) const;
+    std::shared_ptr<Copy> copy_of(Chunk chunk) const;
+    Chunk uncopied(Chunk first, Chunk end) const;
+    std::shared_ptr<Copy> begin_copy(Chunk first, Chunk most);
+    bool writable() const { return valid_ && !overflowed_; }
+
+    Task<Status> read_pieces(Bio bio);
+    Task<Status> end_reading(Task<Status> reading, Readings::Ticket ticket);
+    Status ended_reading(Readings::Ticket ticket, Status status);
+    Task<Status> write_pieces(Bio bio);
+    Task<Status> write_piece(Bio* rest);
+    Task<Status> write_first(std::shared_ptr<Copy> copy, Bio bio);
+    Task<Status> write_whole(std::shared_ptr<Copy> copy, Bio bio);
+    Task<Status> write_behind(std::shared_ptr<Copy> copy, Bio bio);
+    Task<Status> refuse_full(std::unique_lock<std::mutex> lock, Cancel* cancel);
+    Task<Status> merging_piece(Bio* rest, const OriginWrite& write_origin);
+    Task<Status> write_when_merged(Bio bio, OriginWrite write_origin);
+    Task<Status> write_when_copied(std::shared_ptr<Copy> copy, Bio bio, OriginWrite write_origin);
+    Task<Status> end_writing(Task<Status> writing, Readings::Ticket ticket);
+
+    // The work of a copy; `self` keeps the Cow alive.
+    static Task<Status> copy_old(std::shared_ptr<Cow> self, std::shared_ptr<Copy> copy);
+    static Task<Status> copy_around(std::shared_ptr<Cow> self, std::shared_ptr<Copy> copy);
+    Task<Status> transfer(Op op, Device* device, Sector sector, Sector count, Memory* memory, size_t offset);
+    void copied(const std::shared_ptr<Copy>& copy, Status status);
+    static Task<Status> commit_copies(std::shared_ptr<Cow> self);
+    Copies take_copied();
+    void settle(const Copies& copies, Status status);
+    static Task<Status> wait_for(std::shared_ptr<Copy> copy, Cancel* cancel);
+    static Task<Status> wait_until_done(std::shared_ptr<Copy> copy, Cancel* cancel);
+    Task<Status> wait_for_readers(Chunk first, Chunk end, Cancel* cancel);
+    Task<Status> invalidate(std::string why, Cancel* cancel);
+    static Task<Status> write_down_invalid(std::shared_ptr<Cow> self);
+
+    Executor& executor_;
+    const std::shared_ptr<Device> origin_;
+    const std::shared_ptr<Device> device_;
+    const std::unique_ptr<Store> store_;
+    std::atomic<Sector> origin_sectors_;
+
+    mutable std::mutex mutex_;  // guards what follows; held for moments, never across a wait
+    Exceptions exceptions_;
+    std::map<Chunk, std::shared_ptr<Copy>> copies_;  // by their first old chunk
+    std::deque<std::shared_ptr<Copy>> order_;        // in the order of their new chunks
+    bool committing_ = false;
+    Readings readings_;  // of the origin, by the snapshot
+    Readings writings_;  // of the COW device, while it merges
+    bool readers_awaited_ = false, writers_awaited_ = false;
+    std::set<Chunk> merging_;
+    bool merging_is_stuck_ = false;
+    bool valid_ = true;
+    bool overflowed_ = false;
+    bool known_invalid_ = false;  // it is written down, as well as it can be
+    bool keeps_changes_ = true;
+    Shown shown_{0, 0};
+    bool overflow_is_seen_to_ = false;
+    std::function<void()> raise_event_;
+
+    WaitQueue readers_gone_, writers_gone_, idle_, invalidated_, merged_;
+};
+
+}  // namespace dmfs::snapshot

@@ -1,0 +1,267 @@
+#include "targets/snapshot/row.h"
+
+#include <strings.h>
+
+#include <algorithm>
+#include <cctype>
+
+namespace dmfs::snapshot {
+
+namespace {
+
+constexpr const char* kUsage = "ORIGIN COW P|PO|N CHUNK [COUNT FEATURES...]";
+constexpr Sector kMostLooked = 4096;  // chunks, for one extent
+
+}  // namespace
+
+// The words.
+
+Settings Settings::parse_features(TargetSetup& setup) {
+    Settings settings;
+    if (setup.words() == 4) return settings;
+    uint64_t count = setup.number(4, "number of features", 0, 2);
+    if (count > setup.words() - 5)
+        throw setup.refuse(4, std::to_string(count) + " features, but " + std::to_string(setup.words() - 5) +
+                                  " words behind it");
+    for (size_t i = 5; i < 5 + count; i++) {
+        if (strcasecmp(setup.word(i).c_str(), "discard_zeroes_cow") == 0)
+            settings.discard_zeroes_cow = true;
+        else if (strcasecmp(setup.word(i).c_str(), "discard_passdown_origin") == 0)
+            settings.discard_passdown_origin = true;
+        else
+            throw setup.refuse(i, "unknown feature '" + setup.word(i) + "'",
+                               "discard_zeroes_cow or discard_passdown_origin");
+    }
+    if (settings.discard_passdown_origin && !settings.discard_zeroes_cow)
+        throw setup.refuse(5, "discard_passdown_origin goes with discard_zeroes_cow only",
+                           "2 discard_zeroes_cow discard_passdown_origin");
+    return settings;
+}
+
+Settings Settings::parse(TargetSetup& setup) {
+    setup.need_at_least(4, kUsage);
+    Settings settings = parse_features(setup);
+    const std::string& type = setup.word(2);
+    char letter = type.empty() ? '\0' : static_cast<char>(std::toupper(static_cast<unsigned char>(type[0])));
+    if (letter != 'P' && letter != 'N')
+        throw setup.refuse(2, "the store is neither persistent nor transient: '" + type + "'", "P, PO or N");
+    settings.persistent = letter == 'P';
+    if (settings.persistent && type.size() > 1) {
+        if (std::toupper(static_cast<unsigned char>(type[1])) != 'O')
+            throw setup.refuse(2, "unknown option of the store: '" + type.substr(1) + "'", "P or PO");
+        settings.overflow_is_seen_to = true;
+    }
+    uint64_t chunk = setup.number(3, "chunk size", 0, UINT32_MAX);
+    if (chunk == 0 && !settings.persistent)
+        throw setup.refuse(3, "a transient store needs a chunk size", "such as 8 or 16");
+    if (chunk != 0 && !exception_store::is_chunk(chunk))
+        throw setup.refuse(3, "chunk size " + std::to_string(chunk) + " is no power of two, or too large",
+                           "such as 8 or 16, at most " + std::to_string(exception_store::kMostChunkSectors));
+    settings.chunk_sectors = static_cast<uint32_t>(chunk);
+    return settings;
+}
+
+// The row.
+
+Row::Row(TargetSetup& setup, bool merges)
+    : executor_(setup.executor()),
+      settings_(Settings::parse(setup)),
+      merges_(merges),
+      start_(setup.row_start()),
+      length_(setup.length()),
+      // Whoever can only read it can have a snapshot of it.
+      origin_device_(setup.open(0, merges || settings_.discard_passdown_origin)),
+      device_(setup.open(1, setup.writable())),
+      origin_(Origin::of(executor_, *origin_device_)),
+      claim_(origin_device_->identity(), device_->identity(), merges),
+      origin_place_(setup.word_place(0)),
+      device_place_(setup.word_place(1)),
+      raise_event_(setup.raise_event()) {
+    setup.check_area(*origin_device_, 0, length_, 0);
+    if (origin_device_->identity() == device_->identity())
+        throw setup.refuse(1, "the COW device is the origin itself", "another one");
+    if (merges && !settings_.persistent)
+        throw setup.refuse(2, "a transient store can't be merged", "P or PO");
+    for (const std::shared_ptr<Device>& device : {origin_device_, device_}) {
+        uint32_t block = device->limits().logical_block;
+        if (bytes_of(settings_.chunk_sectors) % block != 0)
+            throw setup.refuse(3,
+                               "chunks of " + std::to_string(settings_.chunk_sectors) +
+                                   " sectors cut the blocks of " + device->name(),
+                               "a multiple of " + std::to_string(sectors_in(block)) + " sectors");
+    }
+}
+
+Row::~Row() {
+    // A table that never was live, or whose close nobody awaited.
+    if (std::shared_ptr<Cow> cow = claim_.cow()) {
+        cow->keep_changes(false);
+        origin_->remove(*cow);
+    }
+}
+
+Task<Outcome> Row::prepare(Cancel*) {
+    if (Outcome refused = claim_.enter(); refused) co_return refused->at(device_place_);
+    if (claim_.waits()) co_return Outcome();
+    std::unique_ptr<Store> store;
+    if (settings_.persistent)
+        store = std::make_unique<PersistentStore>(*device_, settings_.chunk_sectors);
+    else
+        store = std::make_unique<TransientStore>(*device_, settings_.chunk_sectors);
+    auto cow = std::make_shared<Cow>(executor_, origin_device_, device_, std::move(store));
+    Task<Outcome> reading = cow->read_store();
+    Outcome refused = co_await reading;
+    if (refused) co_return refused->at(device_place_);
+    for (const std::shared_ptr<Device>& device : {origin_device_, device_})
+        if (bytes_of(cow->chunk_sectors()) % device->limits().logical_block != 0)
+            co_return Refused(EINVAL, "the store has chunks of " + std::to_string(cow->chunk_sectors()) +
+                                          " sectors, which cut the blocks of " + device->name())
+                .at(device_place_);
+    claim_.begin(std::move(cow));
+    co_return Outcome();
+}
+
+Task<Outcome> Row::preresume(Cancel* cancel) {
+    Outcome refused = claim_.may_resume();
+    if (refused) co_return refused;
+    std::shared_ptr<Cow> cow = claim_.cow_to_be();
+    if (!cow || cow->state() == Cow::State::invalid) co_return Outcome();
+    Task<Status> beginning = cow->begin();
+    Status status = co_await beginning;
+    if (!status)
+        co_return Refused(status.error(), "the exception store on " + device_->name() + " can't be written");
+    if (merges_) co_return Outcome();
+    cow->keep_changes(true);
+    Task<Status> adding = origin_->add(cow, *origin_device_, cancel);
+    status = co_await adding;
+    if (!status)
+        co_return Refused(status.error(), status.error() == EINTR
+                                              ? "interrupted while writes to the origin are under way"
+                                              : origin_device_->name() + " can't be flushed");
+    co_return Outcome();
+}
+
+void Row::resume() {
+    claim_.take_over();
+    claim_.suspended(false);
+    std::shared_ptr<Cow> cow = claim_.cow();
+    if (!cow) return;
+    cow->belongs_to({start_, start_ + length_}, settings_.overflow_is_seen_to, raise_event_);
+    if (!merges_) return;
+    cow->keep_changes(false);
+    origin_->remove(*cow);
+}
+
+Task<Status> Row::close() {
+    if (claim_.hand_over()) co_return kOk;
+    std::shared_ptr<Cow> cow = claim_.cow();
+    if (!cow) co_return kOk;
+    cow->keep_changes(false);
+    origin_->remove(*cow);
+    Task<Status> ending = cow->idle(nullptr);
+    Status status = co_await ending;
+    co_return status;
+}
+
+// Its texts.
+
+std::string Row::status(StatusKind kind) const {
+    std::shared_ptr<Cow> cow = claim_.cow();
+    const bool waits = !cow && claim_.waits();
+    if (kind == StatusKind::table) {
+        bool persistent = cow ? cow->can_merge() : settings_.persistent;
+        std::string text = quote_word(origin_device_->name()) + " " + quote_word(device_->name()) + " " +
+                           (!persistent                     ? "N"
+                            : settings_.overflow_is_seen_to ? "PO"
+                                                            : "P") +
+                           " " + std::to_string(cow ? cow->chunk_sectors() : 0);
+        int features = settings_.discard_zeroes_cow + settings_.discard_passdown_origin;
+        if (features > 0) text += " " + std::to_string(features);
+        if (settings_.discard_zeroes_cow) text += " discard_zeroes_cow";
+        if (settings_.discard_passdown_origin) text += " discard_passdown_origin";
+        return text;
+    }
+    const Cow::State state = cow ? cow->state() : waits ? Cow::State::good : Cow::State::invalid;
+    if (kind == StatusKind::measure) {
+        auto yes_or_no = [](bool is) { return is ? "y" : "n"; };
+        return "snap_origin_name=" + quote_word(origin_device_->name()) +
+               ",snap_cow_name=" + quote_word(device_->name()) +
+               ",snap_valid=" + yes_or_no(state != Cow::State::invalid) +
+               ",snap_merge_failed=" + yes_or_no(merge_failed()) +
+               ",snapshot_overflowed=" + yes_or_no(state == Cow::State::overflowed) + ";";
+    }
+    if (state == Cow::State::invalid) return "Invalid";
+    if (merge_failed()) return "Merge failed";
+    if (state == Cow::State::overflowed) return "Overflow";
+    Store::Usage usage = cow ? cow->usage() : Store::Usage{0, device_->size(), 0};
+    return std::to_string(usage.allocated) + "/" + std::to_string(usage.total) + " " +
+           std::to_string(usage.metadata);
+}
+
+void Row::adjust(Limits& limits) const {
+    limits.write_zeroes = false;
+    std::shared_ptr<Cow> cow = claim_.cow_to_be();
+    limits.discard_granularity =
+        settings_.discard_zeroes_cow && cow ? static_cast<uint32_t>(bytes_of(cow->chunk_sectors())) : 0;
+}
+
+void Row::each_device(const DeviceVisitor& visit) const {
+    visit(*origin_device_, 0, length_);
+    visit(*device_, 0, device_->size());
+}
+
+// Where its sectors are.
+
+Extent Row::extent(Sector at) {
+    std::shared_ptr<Cow> cow = claim_.cow();
+    if (!cow) return {true, length_};
+    const Sector sector = start_ + at;
+    Cow::Piece piece = cow->piece_at(sector, std::min(length_ - at, kMostLooked * cow->chunk_sectors()));
+    Device& device = piece.on_cow ? *device_ : *origin_device_;
+    Sector place = piece.on_cow.value_or(sector);
+    if (place >= device.size()) return {true, at + piece.count};
+    Extent below = device.extent(place);
+    return {below.data, at + std::min(piece.count, below.end - place)};
+}
+
+// Piece after piece, where a read would find it.
+void Row::explain_reads(Op op, Sector at, Sector count, const StepVisitor& visit) const {
+    std::shared_ptr<Cow> cow = claim_.cow();
+    if (!cow) return visit(Step{op, at, count, nullptr, 0, "fails with EIO: the snapshot is invalid"});
+    for (Sector end = at + count; at < end;) {
+        Cow::Piece piece = cow->piece_at(start_ + at, end - at);
+        Sector chunk = (start_ + at) / cow->chunk_sectors();
+        visit(Step{
+            op, at, piece.count, piece.on_cow ? device_.get() : origin_device_.get(),
+            piece.on_cow.value_or(start_ + at),
+            "chunk " + std::to_string(chunk) + (piece.on_cow ? ", exception" : ", as the origin has it")});
+        at += piece.count;
+    }
+}
+
+void Row::reverse(const Device& device, Sector start, Sector count, const RunVisitor& visit) const {
+    std::shared_ptr<Cow> cow = claim_.cow();
+    if (!cow) return;
+    const Sector end = start + count;
+    auto show = [&](Sector from, Sector until, Sector place) {  // of the origin
+        Sector first = std::max(from, start_), last = std::min(until, start_ + length_);
+        if (first < last) visit(Run{first - start_, last - first, place + (first - from)});
+    };
+    if (&device == device_.get()) {
+        std::vector<Entry> kept;
+        cow->each_kept(start, end, [&](const Entry& entry) { kept.push_back(entry); });
+        for (const Entry& entry : kept) {
+            Sector chunk = cow->chunk_sectors(), place = entry.new_chunk * chunk;
+            Sector from = std::max(place, start), until = std::min(place + chunk, end);
+            show(entry.old_chunk * chunk + (from - place), entry.old_chunk * chunk + (until - place), from);
+        }
+    }
+    if (&device != origin_device_.get()) return;
+    for (Sector at = std::max(start, start_); at < std::min(end, start_ + length_);) {
+        Cow::Piece piece = cow->piece_at(at, std::min(end, start_ + length_) - at);
+        if (!piece.on_cow) show(at, at + piece.count, at);
+        at += piece.count;
+    }
+}
+
+}  // namespace dmfs::snapshot

@@ -1,0 +1,73 @@
+// What snapshot and snapshot-merge have in common: their table line, their COW device, their
+// texts.
+//
+//     snapshot ORIGIN COW P|PO|N CHUNK [COUNT discard_zeroes_cow discard_passdown_origin]
+//
+//     P    a persistent store: it outlives the volume       O  somebody sees to an overflow
+//     N    nothing is kept
+//     CHUNK   sectors; 0 with P: 32
+//
+// As in the kernel, sector s of the volume is sector s of the origin: a row's start is not
+// subtracted.
+
+#pragma once
+
+#include "engine/target.h"
+#include "targets/snapshot/claim.h"
+#include "targets/snapshot/origin.h"
+
+namespace dmfs::snapshot {
+
+struct Settings {
+    bool persistent = true;
+    bool overflow_is_seen_to = false;
+    uint32_t chunk_sectors = 0;
+    bool discard_zeroes_cow = false;
+    bool discard_passdown_origin = false;
+
+    static Settings parse(TargetSetup& setup);
+    static Settings parse_features(TargetSetup& setup);
+};
+
+class Row : public Target {
+  public:
+    Task<Outcome> prepare(Cancel* cancel) override;
+    std::string status(StatusKind kind) const override;
+    void adjust(Limits& limits) const override;
+    Flushing flushing() const override { return Flushing::itself; }
+    Extent extent(Sector at) override;
+    void reverse(const Device& device, Sector start, Sector count, const RunVisitor& visit) const override;
+    void each_device(const DeviceVisitor& visit) const override;
+
+    void postsuspend() override { claim_.suspended(true); }
+    Task<Outcome> preresume(Cancel* cancel) override;
+    void resume() override;
+    Task<Status> close() override;
+
+  protected:
+    Row(TargetSetup& setup, bool merges);
+    ~Row() override;
+
+    Bio on_origin(Bio bio) const {
+        bio.sector += start_;
+        return bio;
+    }
+    // As the kernel has it: a zeroing comes as writes.
+    static constexpr Sector kZeros = 2048;
+    virtual bool merge_failed() const { return false; }
+    void explain_reads(Op op, Sector at, Sector count, const StepVisitor& visit) const;
+
+    Executor& executor_;
+    const Settings settings_;
+    const bool merges_;
+    const Sector start_, length_;
+    const std::shared_ptr<Device> origin_device_, device_;
+    const std::shared_ptr<Origin> origin_;
+    Claim claim_;
+
+  private:
+    const Place origin_place_, device_place_;
+    const std::function<void()> raise_event_;
+};
+
+}  // namespace dmfs::snapshot

@@ -1,0 +1,192 @@
+// snapshot-merge: a snapshot that becomes its origin, chunk by chunk, in use.
+//
+//     snapshot-merge ORIGIN COW P|PO CHUNK [COUNT FEATURES...]
+//
+// The volume shows what the snapshot showed, from the first moment on. Meanwhile the
+// exceptions go back to the origin, the newest first:
+//
+//     batch      the newest exceptions; writes to their chunks wait from now on
+//     copies     for other snapshots of the origin, of what is overwritten
+//     merge      COW device -> origin, and a flush of the origin
+//     forget     the exceptions, durably
+//
+//     read       of a chunk with an exception: from the COW device; else from the origin
+//     write      likewise; to the origin as snapshot-origin would
+//     flush      of both
+//
+// A crash leaves the exceptions of a batch; what is in the origin already is merged again.
+// A suspend stops it behind a batch, a resume goes on. If anything fails the merge ends, and
+// the volume goes on as it is. A discard is taken, and does nothing.
+
+#include <algorithm>
+#include <cassert>
+
+#include "base/log.h"
+#include "targets/pieces.h"
+#include "targets/registry.h"
+#include "targets/snapshot/row.h"
+
+namespace dmfs {
+
+namespace {
+
+using snapshot::Cow;
+using snapshot::Entry;
+
+constexpr size_t kBatch = 512;  // exceptions
+constexpr uint64_t kPieceBytes = 1 << 20;
+constexpr size_t kSideBySide = 8;  // pieces
+
+class SnapshotMerge final : public snapshot::Row {
+  public:
+    explicit SnapshotMerge(TargetSetup& setup) : Row(setup, true), stopped_(setup.executor()) {}
+
+    Task<Status> io(Bio bio) override {
+        if (bio.op == Op::flush) return flush(bio);
+        if (bio.op == Op::discard)
+            return Task<Status>::ready(settings_.discard_zeroes_cow ? kOk : Status(EOPNOTSUPP));
+        if (bio.op == Op::write_zeroes) return as_writes(this, &SnapshotMerge::io, bio, kZeros, &executor_);
+        bio = on_origin(bio);
+        Cow* cow = claim_.serving();
+        const bool lost = cow == nullptr || cow->state() == Cow::State::invalid;
+        if (bio.op == Op::read) return lost ? origin_device_->io(bio) : cow->read(bio);
+        if (lost) return origin_->write(*origin_device_, bio, cow);
+        return cow->write_merging(
+            bio, [this, cow](Bio part) { return origin_->write(*origin_device_, part, cow); });
+    }
+
+    void presuspend() override {
+        stopped_.locked([this] { stop_ = true; });
+    }
+    void presuspend_undo() override { start(); }
+    Task<Status> quiet(Cancel* cancel) override {
+        std::function<bool()> must_wait = [this] { return running_; };
+        Waiter waiter = stopped_.wait(must_wait, cancel);
+        Status status = co_await waiter;
+        co_return status;
+    }
+    void resume() override {
+        Row::resume();
+        start();
+    }
+    Task<Status> close() override {
+        presuspend();
+        Task<Status> stopping = quiet(nullptr);
+        Status status = co_await stopping;
+        static_cast<void>(status);
+        Task<Status> closing = Row::close();
+        status = co_await closing;
+        co_return status;
+    }
+
+    void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
+        if (op != Op::flush) return explain_reads(op, at, count, visit);
+        for (Device* device : {origin_device_.get(), device_.get()}) visit(Step{op, 0, 0, device, 0, {}});
+    }
+
+  private:
+    bool merge_failed() const override { return failed_; }
+
+    Task<Status> flush(Bio bio) {
+        std::vector<Task<Status>> flushes;
+        flushes.push_back(origin_device_->io(bio));
+        flushes.push_back(device_->io(bio));
+        return all(std::move(flushes));
+    }
+
+    // Unless it is at work, or has failed. close() waits for it.
+    void start() {
+        bool begins = stopped_.locked([this] {
+            stop_ = false;
+            return !failed_ && !std::exchange(running_, true);
+        });
+        if (begins) executor_.spawn(merge(claim_.cow()));
+    }
+
+    Task<Status> merge(std::shared_ptr<Cow> cow) {
+        Status status = cow && cow->state() != Cow::State::invalid ? kOk : Status(ENODATA);
+        if (status) {
+            // While it was a snapshot: the copies of writers who were killed.
+            Task<Status> ending = cow->idle(nullptr);
+            status = co_await ending;
+        }
+        while (status && !stopped_.locked([this] { return stop_; })) {
+            std::vector<Entry> batch;
+            Task<Status> beginning = cow->begin_merging(kBatch, &batch);
+            status = co_await beginning;
+            if (!status || batch.empty()) break;
+            Task<Status> copying = copy_back(cow, batch);
+            status = co_await copying;
+            Task<Status> ending = cow->end_merging(std::move(batch), status);
+            status = co_await ending;
+        }
+        if (!status && status.error() != ENODATA) {
+            failed_ = true;
+            log_line(Severity::error, std::string("snapshot-merge: the merge into ") +
+                                          origin_device_->name() + " failed: " + strerror(status.error()));
+        }
+        stopped_.wake_all(kOk, [this] { running_ = false; });
+        co_return status;
+    }
+
+    // A batch into the origin, durably.
+    Task<Status> copy_back(std::shared_ptr<Cow> cow, std::vector<Entry> batch) {
+        const Sector chunk = cow->chunk_sectors(), end = origin_device_->size();
+        const uint64_t most = std::max<uint64_t>(1, sectors_in(kPieceBytes) / chunk);
+        std::sort(batch.begin(), batch.end(),
+                  [](const Entry& a, const Entry& b) { return a.old_chunk < b.old_chunk; });
+        for (size_t i = 0; i < batch.size();) {
+            std::vector<Task<Status>> pieces;
+            while (i < batch.size() && pieces.size() < kSideBySide) {
+                uint64_t count = 1;
+                while (count < most && i + count < batch.size() &&
+                       batch[i + count] == Entry{batch[i].old_chunk + count, batch[i].new_chunk + count})
+                    count++;
+                Sector from = batch[i].old_chunk * chunk;
+                pieces.push_back(copy_piece(cow.get(), from, batch[i].new_chunk * chunk,
+                                            std::min(count * chunk, end - from)));
+                i += count;
+            }
+            Task<Status> joined = all(std::move(pieces));
+            Status status = co_await joined;
+            if (!status) co_return status;
+        }
+        Bio bio;
+        bio.op = Op::flush;
+        Task<Status> flushing = origin_device_->io(bio);
+        Status status = co_await flushing;
+        co_return status;
+    }
+
+    Task<Status> copy_piece(const Cow* cow, Sector to, Sector from, Sector count) {
+        Memory memory(bytes_of(std::min(count, sectors_in(kPieceBytes))));
+        Bio bio;
+        bio.memory = &memory;
+        for (Sector done = 0; done < count; done += bio.count) {
+            bio.op = Op::read;
+            bio.sector = from + done;
+            bio.count = std::min(count - done, sectors_in(memory.bytes()));
+            Task<Status> reading = device_->io(bio);
+            Status status = co_await reading;
+            if (!status) co_return status;
+            bio.op = Op::write;
+            bio.sector = to + done;
+            Task<Status> writing = origin_->write(*origin_device_, bio, cow);
+            status = co_await writing;
+            if (!status) co_return status;
+        }
+        co_return kOk;
+    }
+
+    WaitQueue stopped_;
+    bool running_ = false, stop_ = false;  // under the queue's mutex
+    std::atomic<bool> failed_{false};
+};
+
+}  // namespace
+
+std::unique_ptr<Target> make_snapshot_merge(TargetSetup& setup) {
+    return std::make_unique<SnapshotMerge>(setup);
+}
+
+}  // namespace dmfs

@@ -1,0 +1,128 @@
+// The exception store: which chunk of the COW device is the next, and what is kept there of
+// the exceptions.
+//
+//     PersistentStore    keeps them in areas (formats/exception_store.h): they outlive the volume
+//     TransientStore     keeps nothing; data from sector 0 on
+//
+// The Cow sees to it that allocate() and usage() are called one at a time, and the tasks one
+// at a time, too: an allocation may come in the middle of a commit.
+
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/refused.h"
+#include "engine/device.h"
+#include "targets/snapshot/exceptions.h"
+
+namespace dmfs::snapshot {
+
+// Chunks [first, first + count), side by side.
+struct ChunkRun {
+    Chunk first = 0;
+    Chunk count = 0;
+};
+
+class Store {
+  public:
+    Store(Device& device, uint32_t chunk_sectors) : device_(device), chunk_sectors_(chunk_sectors) {}
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
+    virtual ~Store() = default;
+
+    // 0: not known before read().
+    uint32_t chunk_sectors() const { return chunk_sectors_; }
+    // False: the device says that the snapshot has lost something.
+    bool valid() const { return valid_; }
+
+    // All that is there, in the order in which it was made; changes nothing.
+    virtual Task<Outcome> read(std::vector<Entry>*) { return Task<Outcome>::ready({}); }
+    // Before the first commit: makes a store where there is none, mends what a crash left.
+    virtual Task<Status> begin() { return Task<Status>::ready(kOk); }
+    // The next free chunks, as many of `most` as lie side by side; none: it is full.
+    virtual ChunkRun allocate(Chunk most) = 0;
+    // In the order of their allocation. Whose data is on the device already; afterwards the
+    // data and the exceptions are durable.
+    virtual Task<Status> commit(std::vector<Entry>) { return Task<Status>::ready(kOk); }
+    // Writes down that the snapshot is worth nothing any more.
+    virtual Task<Status> invalidate() { return Task<Status>::ready(kOk); }
+
+    // For a merge: the newest exceptions, the newest first, `most` or fewer; none if there are
+    // none. And that the `count` newest are not there any more.
+    virtual bool can_merge() const { return false; }
+    virtual Task<Status> newest(size_t, std::vector<Entry>*) {
+        return Task<Status>::ready(Status(EOPNOTSUPP));
+    }
+    virtual Task<Status> forget(size_t) { return Task<Status>::ready(Status(EOPNOTSUPP)); }
+
+    // In sectors, as the status has them. From any thread.
+    struct Usage {
+        Sector allocated, total, metadata;
+    };
+    virtual Usage usage() const = 0;
+
+  protected:
+    Device& device_;
+    uint32_t chunk_sectors_;
+    bool valid_ = true;
+};
+
+class TransientStore final : public Store {
+  public:
+    using Store::Store;
+    ChunkRun allocate(Chunk most) override;
+    Usage usage() const override { return {next_free_ * chunk_sectors_, device_.size(), 0}; }
+
+  private:
+    std::atomic<Chunk> next_free_{0};
+};
+
+class PersistentStore final : public Store {
+  public:
+    // chunk_sectors: for a new store, 0 for 16 KiB; what is on the device counts for more.
+    PersistentStore(Device& device, uint32_t chunk_sectors);
+
+    Task<Outcome> read(std::vector<Entry>* entries) override;
+    Task<Status> begin() override;
+    ChunkRun allocate(Chunk most) override;
+    Task<Status> commit(std::vector<Entry> entries) override;
+    Task<Status> invalidate() override;
+    bool can_merge() const override { return true; }
+    Task<Status> newest(size_t most, std::vector<Entry>* entries) override;
+    Task<Status> forget(size_t count) override;
+    Usage usage() const override;
+
+  private:
+    exception_store::Areas areas() const { return exception_store::Areas(chunk_sectors_); }
+    uint64_t entries_in_block() const { return block_->bytes() / exception_store::kEntryBytes; }
+    Sector sector_of(Chunk chunk) const { return chunk * chunk_sectors_; }
+    bool fits(Chunk chunk) const { return sector_of(chunk + 1) <= device_.size(); }
+
+    Task<Outcome> read_header();
+    Task<Outcome> read_areas(std::vector<Entry>* entries);
+    Outcome take_entry(const Entry& entry, uint64_t number);
+    Task<Status> end_areas(uint64_t entries, const Memory* piece);
+    Task<Status> look_for_stale(Sector from, Sector end);
+    Task<Status> transfer(Op op, Sector sector, Memory* memory, bool fua = false);
+    Task<Status> write_header();
+    Task<Status> write_zeros(Sector sector, Sector count);
+    Task<Status> block_io(Op op, uint64_t area, uint64_t entry, bool fua = false);
+    Task<Status> flush();
+
+    bool new_ = false;    // there is no store on the device yet
+    bool stale_ = false;  // something stands behind the last entry of its area
+    bool begun_ = false;
+    // Areas are read and written in blocks. This one gets the next entry; behind its last
+    // entry it has zeros.
+    std::optional<Memory> block_;
+    std::atomic<uint64_t> area_{0};  // the area that gets it ...
+    uint64_t committed_ = 0;         // ... and how many entries that has
+    uint64_t allocated_ = 0;         // entries of all areas, those on their way included
+    Chunk next_free_ = exception_store::Areas::kFirstData;
+    std::atomic<Chunk> shown_free_{exception_store::Areas::kFirstData};  // by the status
+};
+
+}  // namespace dmfs::snapshot

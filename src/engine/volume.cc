@@ -223,6 +223,16 @@ Outcome Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>
     return {};
 }
 
+// The live table was the first, and cannot stay.
+void Volume::retract() {
+    std::shared_ptr<Table> gone;  // destroyed behind the guard
+    std::lock_guard guard(space_.mutex_);
+    gone = std::move(live_);
+    table_.store(nullptr, std::memory_order_release);
+    generation_.fetch_add(1, std::memory_order_acq_rel);
+    size_.store(0, std::memory_order_release);
+}
+
 void Volume::end_waits() {
     gate_.turn_away(Status(EIO));
     if (std::shared_ptr<Table> table = live()) table->presuspend();
@@ -317,6 +327,7 @@ Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
         Task<Outcome> beginning = may_go_on(cancel);
         outcome = co_await beginning;
         if (outcome && old) static_cast<void>(swap_locked(old, &table));  // back
+        if (outcome && !old) retract();
     }
     if (outcome) {
         arrival.end();

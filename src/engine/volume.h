@@ -128,6 +128,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Outcome swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
     Outcome announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded);
     Outcome unfit(const Table& table) const;
+    void retract();
     Task<Outcome> may_go_on(Cancel* cancel);
     Outcome make_inactive(std::shared_ptr<Table> table);
     void let_in();

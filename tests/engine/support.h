@@ -173,7 +173,7 @@ class FakeDevice final : public Device {
             std::lock_guard guard(mutex_);
             seen_.push_back({bio.op, bio.sector, bio.count, bio.fua});
         }
-        if (!holding_.load()) return Task<Status>::ready(act(bio));
+        if (!holding_.load() || (held_op_ && bio.op != *held_op_)) return Task<Status>::ready(act(bio));
         return act_later(bio);
     }
 
@@ -188,8 +188,11 @@ class FakeDevice final : public Device {
     std::optional<DeviceNumber> number() const override { return number_; }
     void set_number(DeviceNumber number) { number_ = number; }
 
-    // From here on requests wait until let_go().
-    void hold() { holding_ = true; }
+    // From here on requests, or those of one op, wait until let_go().
+    void hold(std::optional<Op> only = {}) {
+        held_op_ = only;
+        holding_ = true;
+    }
     void let_go() {
         held_.wake_all(kOk, [this] { holding_ = false; });
     }
@@ -244,6 +247,7 @@ class FakeDevice final : public Device {
 
     WaitQueue held_;
     std::atomic<bool> holding_{false};
+    std::optional<Op> held_op_;
     const std::string name_;
     std::optional<DeviceNumber> number_;
     mutable std::mutex mutex_;

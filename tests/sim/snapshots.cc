@@ -331,10 +331,14 @@ Task<Status> merge_shot(World* world, Shot* shot) {
         expect(world, outcome, "the load of a merge");
         if (!outcome && world->faults.power) {
             world->merge_row = World::row_of(*shot, "snapshot-merge");
+            std::unique_ptr<Model> before = std::move(world->org.model);
             world->org.model = std::move(shot->model);
             shot->state = Shot::State::absent;
             Task<Status> resuming = resume(world, world->org.volume, "the resume of a merge");
             status = co_await resuming;
+            // An error at the last moment: there is nothing to merge, org is the origin as it is.
+            if (world->faults.errors > 0 && status_of(*world->org.volume) == "Invalid")
+                world->org.model = std::move(before);
             Outcome removed = world->space->remove(*shot->volume, false);
             expect(world, removed, "the removal of a snapshot that was merged");
             shot->volume.reset();

@@ -52,7 +52,7 @@ std::shared_ptr<Cow::Copy> Cow::begin_copy(Chunk first, Chunk most) {
 
 bool Cow::preserved(Sector from, Sector end) const {
     std::lock_guard guard(mutex_);
-    if (!keeps_changes_ || known_invalid_) return true;
+    if (role_ != Role::snapshot || known_invalid_) return true;
     from = std::max(from, shown_.from);
     end = std::min(end, shown_.end);
     if (from >= end) return true;
@@ -70,7 +70,7 @@ Task<Status> Cow::preserve(Sector from, Sector end, Cancel* cancel) {
         std::lock_guard guard(mutex_);
         from = std::max(from, shown_.from);
         end = std::min(end, shown_.end);
-        if (!keeps_changes_ || known_invalid_ || from >= end) co_return kOk;
+        if (role_ != Role::snapshot || known_invalid_ || from >= end) co_return kOk;
         first = chunk_of(from);
         behind = chunk_behind(end);
         full = !valid_;
@@ -209,7 +209,8 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
         } else {
             status = Status(EIO);
         }
-        if (!status) {
+        // A merge has nothing to lose: what was to be kept is in the origin.
+        if (!status && !self->is_merging()) {
             Task<Status> losing = self->invalidate("a chunk could not be kept", nullptr);
             Status lost = co_await losing;
             static_cast<void>(lost);

@@ -68,9 +68,9 @@ void Cow::belongs_to(Shown shown, bool overflow_is_seen_to, std::function<void()
     raise_event_ = std::move(raise_event);
 }
 
-void Cow::keep_changes(bool keeps) {
+void Cow::become(Role role) {
     std::lock_guard guard(mutex_);
-    keeps_changes_ = keeps;
+    role_ = role;
 }
 
 // Looking.

@@ -114,9 +114,10 @@ class Cow : public std::enable_shared_from_this<Cow> {
     }
     size_t exceptions() const;
 
-    // Whether changes of the origin are kept from now on. Not when its row is gone, and not
-    // while it merges. Copies that are under way end in either case.
-    void keep_changes(bool keeps);
+    // Only as a snapshot it keeps what changes in the origin. Copies that are under way go on
+    // in any role.
+    enum class Role { snapshot, merging, ended };
+    void become(Role role);
 
     // Merging (merge.h): exceptions go back to the origin, the newest first. A snapshot that
     // merges makes none any more.
@@ -161,6 +162,11 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Chunk uncopied(Chunk first, Chunk end) const;
     std::shared_ptr<Copy> begin_copy(Chunk first, Chunk most);
     bool writable() const { return valid_ && !overflowed_; }
+
+    bool is_merging() const {
+        std::lock_guard guard(mutex_);
+        return role_ == Role::merging;
+    }
 
     Task<Status> read_pieces(Bio bio);
     Task<Status> end_reading(Task<Status> reading, Readings::Ticket ticket);
@@ -209,7 +215,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
     bool valid_ = true;
     bool overflowed_ = false;
     bool known_invalid_ = false;  // it is written down, as well as it can be
-    bool keeps_changes_ = true;
+    Role role_ = Role::snapshot;
     Shown shown_{0, 0};
     bool overflow_is_seen_to_ = false;
     std::function<void()> raise_event_;

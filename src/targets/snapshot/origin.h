@@ -36,7 +36,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
     // From now on `cow` keeps what changes, if it did not do so before. EINTR when cancelled; or
     // the error of the flush.
     Task<Status> add(std::shared_ptr<Cow> cow, Device& device, Cancel* cancel);
-    // Writes that are under way may still ask it: see Cow::keep_changes().
+    // Writes that are under way may still ask it: see Cow::become().
     void remove(const Cow& cow);
 
     // For explaining: what a change of [from, end) would have copied first, and for whom.

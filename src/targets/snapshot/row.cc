@@ -95,7 +95,7 @@ Row::Row(TargetSetup& setup, bool merges)
 Row::~Row() {
     // A table that never was live, or whose close nobody awaited.
     if (std::shared_ptr<Cow> cow = claim_.cow()) {
-        cow->keep_changes(false);
+        cow->become(Cow::Role::ended);
         origin_->remove(*cow);
     }
 }
@@ -131,7 +131,7 @@ Task<Outcome> Row::preresume(Cancel* cancel) {
     if (!status)
         co_return Refused(status.error(), "the exception store on " + device_->name() + " can't be written");
     if (merges_) co_return Outcome();
-    cow->keep_changes(true);
+    cow->become(Cow::Role::snapshot);
     Task<Status> adding = origin_->add(cow, *origin_device_, cancel);
     status = co_await adding;
     if (!status)
@@ -148,7 +148,7 @@ void Row::resume() {
     if (!cow) return;
     cow->belongs_to({start_, start_ + length_}, settings_.overflow_is_seen_to, raise_event_);
     if (!merges_) return;
-    cow->keep_changes(false);
+    cow->become(Cow::Role::merging);
     origin_->remove(*cow);
 }
 
@@ -156,7 +156,7 @@ Task<Status> Row::close() {
     if (claim_.hand_over()) co_return kOk;
     std::shared_ptr<Cow> cow = claim_.cow();
     if (!cow) co_return kOk;
-    cow->keep_changes(false);
+    cow->become(Cow::Role::ended);
     origin_->remove(*cow);
     Task<Status> ending = cow->idle(nullptr);
     Status status = co_await ending;

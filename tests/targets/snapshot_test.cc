@@ -1,0 +1,570 @@
+// snapshot, snapshot-origin and snapshot-merge: the order of their writes, and what becomes of
+// requests when devices hang or fail and processes are killed. What they show is compared with
+// the kernel (tests/conformance) and in a simulation (tests/sim).
+
+#include <algorithm>
+
+#include "catch.h"
+#include "engine/support.h"
+
+using namespace dmfs;
+using namespace dmfs::test;
+
+namespace {
+
+using Seen = FakeDevice::Seen;
+
+// An origin of 64 sectors, and volumes over it.
+struct World {
+    Running executor;
+    Namespace space{*executor};
+    FakeSource source{*executor, &space};
+    FakeDevice& origin = source.add("o", 64, 1);
+    FakeDevice& cow = source.add("c", 256, 0);
+
+    World() { empty(cow); }
+    static void empty(FakeDevice& device) { memset(device.at(0), 0, bytes_of(device.size())); }
+
+    std::shared_ptr<Volume> volume(const std::string& name, const std::string& row) {
+        std::shared_ptr<Volume> volume = space.create(name);
+        if (Outcome refused = replace(*volume, row)) throw *refused;
+        return volume;
+    }
+    Outcome replace(Volume& volume, const std::string& row) {
+        try {
+            return run(*executor, volume.replace(table(volume, row), nullptr));
+        } catch (const Refused& refused) {
+            return refused;
+        }
+    }
+    std::shared_ptr<Table> table(Volume& volume, const std::string& row) {
+        return source.table("0 " + row, [v = &volume] { v->raise_event(); });
+    }
+    Outcome suspend(Volume& volume) { return run(*executor, volume.suspend(false, nullptr)); }
+    Outcome resume(Volume& volume) { return run(*executor, volume.resume(false, nullptr)); }
+
+    Status write(Volume& volume, Sector sector, Sector count, uint64_t tag) {
+        Memory memory = stamped_memory(sector, count, tag);
+        return run(*executor, volume.io(bio_of(Op::write, sector, count, &memory)));
+    }
+    static Memory stamped_memory(Sector sector, Sector count, uint64_t tag) {
+        Memory memory(bytes_of(count));
+        for (Sector s = 0; s < count; s++) stamp(memory.data() + bytes_of(s), tag, sector + s);
+        return memory;
+    }
+    // The tag of each sector; 0 where a read fails.
+    std::vector<uint64_t> tags(Volume& volume, Sector sector, Sector count) {
+        std::vector<uint64_t> tags;
+        for (Sector s = sector; s < sector + count; s++) {
+            Memory memory(kSectorBytes);
+            uint64_t tag = 0;
+            if (run(*executor, volume.io(bio_of(Op::read, s, 1, &memory)))) {
+                memcpy(&tag, memory.data(), sizeof tag);
+                CHECK(stamped(memory.data(), tag, s));
+            }
+            tags.push_back(tag);
+        }
+        return tags;
+    }
+    static std::string status(const Volume& volume) {
+        return volume.live()->rows().front().target->status(StatusKind::info);
+    }
+};
+
+std::vector<uint64_t> all_of(uint64_t tag, size_t count) { return std::vector<uint64_t>(count, tag); }
+
+size_t position(const std::vector<Seen>& seen, const Seen& wanted) {
+    auto found = std::find(seen.begin(), seen.end(), wanted);
+    REQUIRE(found != seen.end());
+    return static_cast<size_t>(found - seen.begin());
+}
+
+}  // namespace
+
+TEST_CASE("a new store gets its header last, when the snapshot goes live") {
+    World world;
+    std::shared_ptr<Volume> snap = world.space.create("snap");
+    CHECK_FALSE(load(*snap, world.table(*snap, "64 snapshot o c P 8")));
+    CHECK(world.cow.count(Op::write) == 0);
+    CHECK_FALSE(world.resume(*snap));
+    std::vector<Seen> seen = world.cow.seen();
+    size_t header = position(seen, {Op::write, 0, 8, true});
+    CHECK(position(seen, {Op::write, 8, 8, false}) < header);
+    CHECK(position(seen, {Op::flush, 0, 0, false}) < header);
+    CHECK(world.status(*snap) == "16/256 16");
+    const uint8_t kernel[] = {0x53, 0x6e, 0x41, 0x70, 1, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0};
+    CHECK(memcmp(world.cow.at(0), kernel, sizeof kernel) == 0);
+}
+
+TEST_CASE("before the origin changes its old data, a flush and the exception are on the COW device") {
+    World world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    world.cow.forget();
+    world.origin.forget();
+    CHECK(world.write(*base, 18, 2, 2));
+    CHECK(world.origin.seen() == std::vector<Seen>{{Op::read, 16, 8, false}, {Op::write, 18, 2, false}});
+    CHECK(world.cow.seen() ==
+          std::vector<Seen>{{Op::write, 16, 8, false}, {Op::flush, 0, 0, false}, {Op::write, 8, 8, true}});
+    CHECK(world.tags(*snap, 16, 8) == all_of(1, 8));
+    CHECK(world.tags(*base, 16, 8) == std::vector<uint64_t>{1, 1, 2, 2, 1, 1, 1, 1});
+    CHECK(world.status(*snap) == "24/256 16");
+
+    world.cow.forget();  // the second write there copies nothing
+    CHECK(world.write(*base, 16, 8, 3));
+    CHECK(world.cow.seen().empty());
+    CHECK(world.tags(*snap, 16, 8) == all_of(1, 8));
+}
+
+TEST_CASE("the origin's write waits for the exception, and for readers who still saw none") {
+    World world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    world.origin.hold();
+    Memory memory(kSectorBytes);
+    auto reading = begin(*world.executor, snap->io(bio_of(Op::read, 18, 1, &memory)));
+    REQUIRE(soon([&] { return world.origin.held() == 1; }));
+    // Another hand at the origin: what the copy reads is let through.
+    Memory data = World::stamped_memory(18, 1, 2);
+    auto writing = begin(*world.executor, base->io(bio_of(Op::write, 18, 1, &data)));
+    REQUIRE(soon([&] { return world.origin.held() == 2; }));  // the reader, and the copy
+    world.origin.forget();
+    world.cow.hold();
+    world.origin.let_go();
+    CHECK(reading.get());
+    CHECK(stamped(memory.data(), 1, 18));
+    a_moment();
+    CHECK(world.origin.count(Op::write) == 0);  // the exception is not there yet
+    world.cow.let_go();
+    CHECK(writing.get());
+    CHECK(world.tags(*snap, 18, 1) == all_of(1, 1));
+    CHECK(world.tags(*base, 18, 1) == all_of(2, 1));
+}
+
+TEST_CASE("a read of the snapshot that is under way keeps the origin's chunk from changing") {
+    World world;
+    FakeDevice& second = world.source.add("c2", 256);
+    World::empty(second);
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c N 8");
+    world.origin.hold();
+    Memory memory(kSectorBytes);
+    auto reading = begin(*world.executor, snap->io(bio_of(Op::read, 8, 1, &memory)));
+    REQUIRE(soon([&] { return world.origin.held() == 1; }));
+    // A write of the whole chunk through the snapshot copies nothing, so it makes an exception
+    // while the read still waits.
+    CHECK(world.write(*snap, 8, 8, 5));
+    Memory data = World::stamped_memory(8, 1, 2);
+    auto writing = begin(*world.executor, base->io(bio_of(Op::write, 8, 1, &data)));
+    a_moment();
+    CHECK(world.origin.count(Op::write) == 0);
+    world.origin.let_go();
+    CHECK(reading.get());
+    CHECK(stamped(memory.data(), 1, 8));
+    CHECK(writing.get());
+}
+
+TEST_CASE("many first writes at once are committed together") {
+    World world;
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    world.cow.forget();
+    world.cow.hold(Op::flush);  // the first commit hangs
+    std::vector<Memory> memories;
+    std::vector<Pending<Status>> writes;
+    memories.reserve(8);
+    for (Sector chunk = 0; chunk < 8; chunk++) {
+        memories.push_back(World::stamped_memory(8 * chunk, 8, 3));
+        writes.push_back(begin(*world.executor, snap->io(bio_of(Op::write, 8 * chunk, 8, &memories.back()))));
+    }
+    CHECK(world.cow.count(Op::write) == 8);
+    world.cow.let_go();
+    for (auto& write : writes) CHECK(write.get());
+    // One commit for whoever came first, one for all that were done meanwhile.
+    CHECK(world.cow.count(Op::flush) == 2);
+    CHECK(world.cow.count(Op::write) == 10);
+    CHECK(world.tags(*snap, 0, 64) == all_of(3, 64));
+    CHECK(world.status(*snap) == "80/256 16");
+}
+
+TEST_CASE("a write to part of a chunk is one write of the whole") {
+    World world;
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    world.cow.forget();
+    world.origin.forget();
+    CHECK(world.write(*snap, 10, 3, 2));
+    CHECK(world.origin.seen() == std::vector<Seen>{{Op::read, 8, 2, false}, {Op::read, 13, 3, false}});
+    CHECK(world.cow.seen() ==
+          std::vector<Seen>{{Op::write, 16, 8, false}, {Op::flush, 0, 0, false}, {Op::write, 8, 8, true}});
+    CHECK(world.tags(*snap, 8, 8) == std::vector<uint64_t>{1, 1, 2, 2, 2, 1, 1, 1});
+}
+
+TEST_CASE("large requests go in as few pieces as their data lie in") {
+    World world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c P 1");
+    world.origin.forget();
+    world.cow.forget();
+    Memory memory(bytes_of(64));
+    CHECK(run(*world.executor, snap->io(bio_of(Op::read, 0, 64, &memory))));
+    CHECK(world.origin.seen() == std::vector<Seen>{{Op::read, 0, 64, false}});
+    world.origin.forget();
+    CHECK(world.write(*base, 0, 64, 2));
+    // 64 chunks of one sector, of which 32 have room before the next area.
+    CHECK(world.origin.seen() ==
+          std::vector<Seen>{{Op::read, 0, 32, false}, {Op::read, 32, 32, false}, {Op::write, 0, 64, false}});
+    CHECK(world.tags(*snap, 0, 64) == all_of(1, 64));
+}
+
+TEST_CASE("a snapshot is made without suspending its origin, and has all of what was written before") {
+    World world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    world.origin.hold();
+    Memory before = World::stamped_memory(0, 8, 2), behind = World::stamped_memory(8, 8, 3);
+    auto first = begin(*world.executor, base->io(bio_of(Op::write, 0, 8, &before)));
+    REQUIRE(soon([&] { return world.origin.held() == 1; }));
+    auto snap = world.space.create("snap");
+    auto making = begin(*world.executor, snap->replace(world.table(*snap, "64 snapshot o c P 16"), nullptr));
+    a_moment();
+    CHECK_FALSE(making.done());
+    auto second = begin(*world.executor, base->io(bio_of(Op::write, 8, 8, &behind)));
+    a_moment();
+    CHECK(world.origin.held() == 1);  // the second waits for the snapshot
+    world.origin.let_go();
+    CHECK(first.get());
+    CHECK_FALSE(making.get());
+    CHECK(second.get());
+    std::vector<uint64_t> tags = all_of(2, 8);
+    tags.insert(tags.end(), 8, 1);
+    CHECK(world.tags(*snap, 0, 16) == tags);
+    // The origin was flushed, so that what the snapshot shows cannot be lost with a cache.
+    CHECK(world.origin.count(Op::flush) >= 1);
+}
+
+TEST_CASE("whoever makes a snapshot while a write hangs can be killed, and the origin goes on") {
+    World world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    world.origin.hold();
+    Memory data = World::stamped_memory(0, 8, 2);
+    auto writing = begin(*world.executor, base->io(bio_of(Op::write, 0, 8, &data)));
+    REQUIRE(soon([&] { return world.origin.held() == 1; }));
+    auto snap = world.space.create("snap");
+    Cancel cancel;
+    auto making = begin(*world.executor, snap->replace(world.table(*snap, "64 snapshot o c P 8"), &cancel));
+    a_moment();
+    cancel.request();
+    CHECK(making.get()->error() == EINTR);
+    CHECK_FALSE(snap->live());
+    world.origin.let_go();
+    CHECK(writing.get());
+    CHECK(world.write(*base, 8, 8, 3));
+    CHECK(world.cow.count(Op::write) <= 3);  // a header perhaps, but no copy
+}
+
+TEST_CASE("a writer who is killed while a copy hangs goes, and the copy is made all the same") {
+    World world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    world.cow.hold();
+    Cancel cancel;
+    Memory data = World::stamped_memory(0, 8, 2), again = World::stamped_memory(0, 8, 3);
+    auto killed = begin(*world.executor, base->io(bio_of(Op::write, 0, 8, &data, &cancel)));
+    auto other = begin(*world.executor, base->io(bio_of(Op::write, 0, 8, &again)));
+    REQUIRE(soon([&] { return world.cow.held() == 1; }));
+    cancel.request();
+    CHECK(killed.get() == Status(EINTR));
+    CHECK_FALSE(other.done());
+    world.cow.let_go();
+    CHECK(other.get());
+    CHECK(world.tags(*base, 0, 8) == all_of(3, 8));
+    CHECK(world.tags(*snap, 0, 8) == all_of(1, 8));
+}
+
+TEST_CASE("a killed write of a whole chunk to the snapshot leaves what the chunk held") {
+    World world;
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    world.cow.hold();
+    Cancel cancel;
+    Memory data = World::stamped_memory(0, 8, 2);
+    auto killed = begin(*world.executor, snap->io(bio_of(Op::write, 0, 8, &data, &cancel)));
+    REQUIRE(soon([&] { return world.cow.held() == 1; }));
+    cancel.request();
+    CHECK(killed.get() == Status(EINTR));
+    world.cow.let_go();
+    REQUIRE(soon([&] { return world.status(*snap) == "24/256 16"; }));
+    CHECK(world.tags(*snap, 0, 8) == all_of(1, 8));
+}
+
+TEST_CASE("where old data can't be kept the snapshot is invalid, on disk, before the origin changes") {
+    World world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    uint32_t events = snap->event_number();
+    SECTION("the origin can't be read") { world.origin.fail_at(Op::read, 9, EIO); }
+    SECTION("the COW device takes no data") { world.cow.fail_at(Op::write, 17, EIO); }
+    SECTION("the COW device takes no metadata") { world.cow.fail_at(Op::write, 9, EIO); }
+    CHECK(world.write(*base, 8, 4, 2));
+    CHECK(world.status(*snap) == "Invalid");
+    CHECK(world.cow.at(0)[4] == std::byte{0});
+    CHECK(snap->event_number() == events + 1);
+    CHECK(world.tags(*snap, 0, 1) == all_of(0, 1));
+    CHECK(world.write(*snap, 0, 8, 3) == Status(EIO));
+    CHECK(world.tags(*base, 12, 1) == all_of(1, 1));
+    CHECK(world.write(*base, 16, 8, 3));  // and it costs nothing any more
+}
+
+TEST_CASE("a store that is full: who sees to it, and who does not") {
+    World world;
+    FakeDevice& small = world.source.add("small", 32);  // header, area, and two chunks
+    World::empty(small);
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto seen_to = world.volume("po", "64 snapshot o small PO 8");
+    CHECK(world.write(*seen_to, 0, 16, 2));
+    CHECK(world.status(*seen_to) == "32/32 16");
+    CHECK(world.write(*seen_to, 16, 1, 2) == Status(EIO));
+    CHECK(world.status(*seen_to) == "Overflow");
+    CHECK(seen_to->event_number() == 0);
+    CHECK(world.tags(*seen_to, 0, 1) == all_of(2, 1));
+    CHECK(world.write(*seen_to, 0, 1, 3) == Status(EIO));  // as the kernel: no writes at all
+    CHECK(world.write(*base, 0, 16, 4));                   // is copied already
+    CHECK(world.status(*seen_to) == "Overflow");
+    CHECK(world.write(*base, 16, 1, 4));
+    CHECK(world.status(*seen_to) == "Invalid");
+    CHECK(seen_to->event_number() == 1);
+}
+
+TEST_CASE("entries behind the last are wiped before the store is used again") {
+    World world;
+    // What a crash in the middle of a commit leaves: an entry on the second sector of an area,
+    // nothing on the first. The kernel would bring it back to life.
+    {
+        auto snap = world.volume("snap", "64 snapshot o c P 2");
+        std::shared_ptr<Table> left;
+        CHECK_FALSE(world.space.remove(*snap, false, &left));
+        CHECK(run(*world.executor, world.space.close_table(std::move(left))));
+    }
+    const uint64_t stale[] = {30, 99};
+    memcpy(world.cow.at(3), stale, sizeof stale);
+    auto snap = world.volume("snap", "64 snapshot o c P 2");
+    CHECK(world.status(*snap) == "4/256 4");
+    CHECK(all_zero(world.cow.at(2), bytes_of(2)));
+}
+
+TEST_CASE("what stands in a store is checked before it is believed") {
+    World world;
+    auto put = [&](Sector sector, size_t entry, uint64_t old_chunk, uint64_t new_chunk) {
+        const uint64_t words[] = {old_chunk, new_chunk};
+        memcpy(world.cow.at(sector) + entry * sizeof words, words, sizeof words);
+    };
+    const uint32_t header[] = {0x70416e53, 1, 1, 8};
+    memcpy(world.cow.at(0), header, sizeof header);
+    std::shared_ptr<Volume> snap = world.space.create("snap");
+    auto refusal = [&] {
+        Outcome refused = world.replace(*snap, "64 snapshot o c P 8");
+        return refused ? refused->reason() : std::string();
+    };
+    put(8, 0, 3, 32);
+    CHECK(refusal().find("chunk 3 is kept beyond the end of c") != std::string::npos);
+    put(8, 0, 3, 1);
+    CHECK(refusal().find("where an area of the store lies") != std::string::npos);
+    put(8, 0, uint64_t{1} << 60, 2);
+    CHECK(refusal().find("beyond the end of any origin") != std::string::npos);
+    put(8, 0, 3, 2);
+    put(8, 1, 3, 3);
+    CHECK(refusal().find("chunk 3 stands twice") != std::string::npos);
+    put(8, 1, 0, 0);
+    CHECK(refusal().empty());
+}
+
+TEST_CASE("an area without an end leads to no place beyond the device") {
+    World world;
+    FakeDevice& cut = world.source.add("cut", 33);
+    World::empty(cut);
+    const uint32_t header[] = {0x70416e53, 1, 1, 1};
+    memcpy(cut.at(0), header, sizeof header);
+    for (uint64_t i = 0; i < 32; i++) {
+        const uint64_t words[] = {i, i % 30 + 2};
+        memcpy(cut.at(1) + 16 * i, words, sizeof words);
+    }
+    std::shared_ptr<Volume> snap = world.space.create("snap");
+    Outcome refused = world.replace(*snap, "32 snapshot o cut P 1");
+    REQUIRE(refused);
+    CHECK(refused->reason().find("goes on beyond the end of cut") != std::string::npos);
+}
+
+TEST_CASE("a COW device is one snapshot's, or handed over from one table to the next") {
+    World world;
+    world.source.add("o2", 64);
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 0, 8, 2));
+    auto other = world.space.create("other");
+    CHECK(world.replace(*other, "64 snapshot o2 c P 8")->error() == EBUSY);
+    CHECK(world.replace(*other, "64 snapshot o o P 8")->error() == EINVAL);
+
+    // To the next table of the same volume.
+    CHECK_FALSE(world.replace(*snap, "64 snapshot o c PO 8"));
+    CHECK(world.tags(*snap, 0, 9) == std::vector<uint64_t>{2, 2, 2, 2, 2, 2, 2, 2, 1});
+
+    // To another volume, while the first is suspended.
+    CHECK_FALSE(load(*other, world.table(*other, "64 snapshot o c P 8")));
+    CHECK(world.resume(*other)->error() == EINVAL);
+    CHECK_FALSE(world.suspend(*snap));
+    CHECK(world.resume(*snap)->error() == EINVAL);  // the other waits for it
+    CHECK_FALSE(world.resume(*other));
+    CHECK(world.status(*snap) == "Invalid");
+    CHECK(world.tags(*other, 0, 9) == std::vector<uint64_t>{2, 2, 2, 2, 2, 2, 2, 2, 1});
+    CHECK_FALSE(world.resume(*snap));
+    CHECK(world.write(*snap, 0, 8, 3) == Status(EIO));
+}
+
+TEST_CASE("a table that is refused at the swap gives the COW device back") {
+    World world;
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 0, 8, 2));
+    // The second row's store is new, and its header can't be written.
+    FakeDevice& bad = world.source.add("bad", 256);
+    World::empty(bad);
+    bad.fail(Op::write, EIO);
+    CHECK(run(*world.executor,
+              snap->replace(world.source.table("0 64 snapshot o c P 8\n64 32 snapshot o bad P 8"), nullptr))
+              ->error() == EIO);
+    CHECK(world.tags(*snap, 0, 1) == all_of(2, 1));
+    CHECK(world.write(*snap, 8, 8, 4));
+    CHECK(world.status(*snap) == "32/256 16");
+}
+
+TEST_CASE("a merge brings the exceptions back, the newest first, and flushes before it forgets them") {
+    World world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 0, 8, 2));
+    CHECK(world.write(*snap, 20, 2, 3));
+    CHECK(world.write(*base, 40, 8, 4));
+    CHECK_FALSE(world.suspend(*base));
+    CHECK_FALSE(world.suspend(*snap));
+    CHECK_FALSE(load(*base, world.table(*base, "64 snapshot-merge o c P 8")));
+    world.origin.forget();
+    world.cow.forget();
+    CHECK_FALSE(world.resume(*base));
+    REQUIRE(soon([&] { return world.status(*base) == "16/256 16"; }));
+    std::vector<Seen> origin = world.origin.seen(), cow = world.cow.seen();
+    size_t flush = position(origin, {Op::flush, 0, 0, false});
+    for (Sector sector : {0u, 16u, 40u}) CHECK(position(origin, {Op::write, sector, 8, false}) < flush);
+    CHECK(cow.back() == Seen{Op::write, 8, 8, true});
+    CHECK(all_zero(world.cow.at(8), bytes_of(8)));
+    CHECK(world.tags(*base, 40, 8) == all_of(1, 8));  // what was written there is undone
+    CHECK(world.tags(*base, 0, 8) == all_of(2, 8));
+    CHECK(world.status(*snap) == "Invalid");
+    CHECK(base->event_number() == 0);
+}
+
+TEST_CASE("reads go on during a merge, and writes to its chunks wait") {
+    World world;
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 0, 8, 2));
+    world.origin.hold();  // the merge hangs in its write
+    CHECK_FALSE(world.replace(*snap, "64 snapshot-merge o c P 8"));
+    REQUIRE(soon([&] { return world.origin.held() == 1; }));
+    CHECK(world.tags(*snap, 0, 8) == all_of(2, 8));
+    Memory data = World::stamped_memory(2, 1, 3);
+    Cancel cancel;
+    auto writing = begin(*world.executor, snap->io(bio_of(Op::write, 2, 1, &data)));
+    auto killed = begin(*world.executor, snap->io(bio_of(Op::write, 3, 1, &data, &cancel)));
+    a_moment();
+    CHECK_FALSE(writing.done());
+    cancel.request();
+    CHECK(killed.get() == Status(EINTR));
+    // A suspend waits for the batch; who asked for it can be killed.
+    Cancel tired;
+    auto suspending = begin(*world.executor, snap->suspend(false, &tired));
+    a_moment();
+    CHECK_FALSE(suspending.done());
+    tired.request();
+    CHECK(suspending.get()->error() == EINTR);
+    world.origin.let_go();
+    CHECK(writing.get());
+    REQUIRE(soon([&] { return world.status(*snap) == "16/256 16"; }));
+    CHECK(world.tags(*snap, 0, 4) == std::vector<uint64_t>{2, 2, 3, 2});
+    CHECK(stamped(world.origin.at(2), 3, 2));
+}
+
+TEST_CASE("a merge that fails ends, and the volume goes on as it was") {
+    World world;
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 0, 8, 2));
+    CHECK(world.write(*snap, 16, 8, 2));
+    SECTION("the origin takes no data") { world.origin.fail_at(Op::write, 17, EIO); }
+    SECTION("the origin can't be flushed") { world.origin.fail(Op::flush, EIO); }
+    CHECK_FALSE(world.replace(*snap, "64 snapshot-merge o c P 8"));
+    REQUIRE(soon([&] { return world.status(*snap) == "Merge failed"; }));
+    CHECK(world.tags(*snap, 0, 24)[0] == 2);
+    CHECK(world.tags(*snap, 16, 1) == all_of(2, 1));
+    CHECK(world.write(*snap, 16, 1, 5));
+    CHECK(world.tags(*snap, 16, 2) == std::vector<uint64_t>{5, 2});
+}
+
+TEST_CASE("what may still be on disk and may not is not written any more") {
+    World world;
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 0, 8, 2));
+    CHECK(world.write(*snap, 16, 8, 2));
+    world.cow.fail_at(Op::write, 8, EIO);  // the area
+    CHECK_FALSE(world.replace(*snap, "64 snapshot-merge o c P 8"));
+    REQUIRE(soon([&] { return world.status(*snap) == "Merge failed"; }));
+    CHECK(world.tags(*snap, 0, 1) == all_of(2, 1));
+    CHECK(world.write(*snap, 0, 1, 5) == Status(EIO));
+    CHECK(world.write(*snap, 8, 1, 5));
+}
+
+TEST_CASE("only one snapshot of an origin merges, and no transient one") {
+    World world;
+    FakeDevice& second = world.source.add("c2", 256);
+    World::empty(second);
+    auto one = world.volume("one", "64 snapshot o c P 8");
+    auto two = world.volume("two", "64 snapshot o c2 N 8");
+    CHECK(world.replace(*two, "64 snapshot-merge o c2 N 8")->error() == EINVAL);
+    CHECK(world.replace(*two, "64 snapshot-merge o c2 P 8")->error() == EINVAL);
+}
+
+TEST_CASE("other snapshots of the origin keep what a merge overwrites") {
+    World world;
+    FakeDevice& second = world.source.add("c2", 256);
+    World::empty(second);
+    auto one = world.volume("one", "64 snapshot o c P 8");
+    auto two = world.volume("two", "64 snapshot o c2 P 2");
+    CHECK(world.write(*one, 0, 64, 7));
+    CHECK_FALSE(world.replace(*one, "64 snapshot-merge o c P 8"));
+    REQUIRE(soon([&] { return world.status(*one) == "16/256 16"; }));
+    CHECK(world.tags(*two, 0, 64) == all_of(1, 64));
+    CHECK(world.tags(*one, 0, 64) == all_of(7, 64));
+}
+
+TEST_CASE("where a snapshot's sectors are, forwards and backwards") {
+    World world;
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 8, 8, 2));
+    const Target& target = *snap->live()->rows().front().target;
+    std::vector<std::string> steps;
+    auto note = [&](const Step& step) {
+        steps.push_back(std::string(name_of(step.op)) + " " + std::to_string(step.at) + "+" +
+                        std::to_string(step.count) + " " + (step.device ? step.device->name() : "-") + " " +
+                        std::to_string(step.start));
+    };
+    target.explain(Op::read, 4, 16, note);
+    CHECK(steps == std::vector<std::string>{"read 4+4 o 4", "read 8+8 c 16", "read 16+4 o 16"});
+    steps.clear();
+    target.explain(Op::write, 16, 4, note);
+    CHECK(steps == std::vector<std::string>{"read 16+4 o 16", "write 16+4 c 24"});
+    steps.clear();
+    target.explain(Op::flush, 0, 0, note);
+    CHECK(steps == std::vector<std::string>{"flush 0+0 c 0"});
+
+    std::vector<Run> runs;
+    auto note_run = [&](const Run& run) { runs.push_back(run); };
+    target.reverse(world.cow, 18, 2, note_run);
+    REQUIRE(runs.size() == 1);
+    CHECK((runs[0].at == 10 && runs[0].count == 2 && runs[0].start == 18));
+    runs.clear();
+    target.reverse(world.origin, 0, 64, note_run);  // but for what the snapshot has of its own
+    REQUIRE(runs.size() == 2);
+    CHECK((runs[0].at == 0 && runs[0].count == 8 && runs[1].at == 16 && runs[1].count == 48));
+}

@@ -30,7 +30,7 @@ inward() {
 		while IFS= read -r l; do [[ $l =~ ^Major,\ minor:\ *([0-9]+),\ *([0-9]+) ]] && num=${BASH_REMATCH[1]},${BASH_REMATCH[2]}; done <"$f"
 		e+=(-e "s#$DMFS_MOUNT/$n\b#@$n#g" -e "s#\(${num/,/(:|, ?)}\)#(@$n)#g" -e "/ dependencies/s#\($n\)#(@$n)#g")
 		# a volume's bare name, where a row of a table or of a status names a device
-		l="/ (linear|striped|snapshot|snapshot-origin|snapshot-merge) /s# $n([ ,;]|\$)# @$n\1#g"; e+=(-e "$l" -e "$l")
+		l="/ (linear|striped|snapshot|snapshot-origin|snapshot-merge) /s#([ =])$n([ ,;]|\$)#\1@$n\2#g"; e+=(-e "$l" -e "$l")
 	done 2>/dev/null
 	while read -r n; do e+=(-e "$n"); done < <(number_rules 0)
 	sed -E "${e[@]}"

@@ -203,6 +203,12 @@ class FakeDevice final : public Device {
         std::lock_guard guard(mutex_);
         bad_[{op, sector}] = error;
     }
+    // Nothing fails any more.
+    void mend() {
+        for (auto& error : errors_) error = 0;
+        std::lock_guard guard(mutex_);
+        bad_.clear();
+    }
     void set_size(Sector sectors) { size_ = sectors; }
     void set_extents(std::vector<Extent> extents) { extents_ = std::move(extents); }
     Limits& own_limits() { return limits_; }

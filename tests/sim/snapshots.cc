@@ -383,6 +383,16 @@ Task<Status> look_at_merge(World* world) {
     co_return kOk;
 }
 
+void look_for_lost(World* world) {
+    for (Shot& shot : world->shots) {
+        if (!shot.volume || status_of(*shot.volume) != "Invalid") continue;
+        // The one that a merge has taken over is Invalid, too, and absent.
+        if (shot.state != Shot::State::live) continue;
+        shot.seen_lost = true;
+        if (!shot.may_fail) world->note_failure(shot.name + " is invalid, and had no reason");
+    }
+}
+
 Task<Status> controller(World* world) {
     while (!world->stop) {
         Task<Status> waiting = pause(world, 3000);
@@ -403,11 +413,7 @@ Task<Status> controller(World* world) {
                                        : merge_shot(world, &shot);
         Status done = co_await doing;
         static_cast<void>(done);
-        for (Shot& each : world->shots)
-            if (each.volume && world->faults.power && status_of(*each.volume) == "Invalid") {
-                each.seen_lost = true;
-                if (!each.may_fail) world->note_failure(each.name + " is invalid, and had no reason");
-            }
+        if (world->faults.power) look_for_lost(world);
     }
     co_return kOk;
 }
@@ -558,6 +564,8 @@ void simulate(uint64_t seed) {
             if (!world.executor.step()) fail("everybody waits");
         if (!world.failure.empty()) fail(world.failure);
         if (crash) {
+            look_for_lost(&world);
+            if (!world.failure.empty()) fail(world.failure);
             world.faults.power = false;
             run_until_quiet(world);
             end_namespace(world);

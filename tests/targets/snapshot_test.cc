@@ -362,8 +362,8 @@ TEST_CASE("what stands in a store is checked before it is believed") {
         Outcome refused = world.replace(*snap, "64 snapshot o c P 8");
         return refused ? refused->reason() : std::string();
     };
-    put(8, 0, 3, 32);
-    CHECK(refusal().find("chunk 3 is kept beyond the end of c") != std::string::npos);
+    put(8, 0, 3, uint64_t{1} << 60);
+    CHECK(refusal().find("chunk 3 is kept beyond the end of any device") != std::string::npos);
     put(8, 0, 3, 1);
     CHECK(refusal().find("where an area of the store lies") != std::string::npos);
     put(8, 0, uint64_t{1} << 60, 2);
@@ -447,8 +447,11 @@ TEST_CASE("a merge brings the exceptions back, the newest first, and flushes bef
     CHECK_FALSE(world.resume(*base));
     REQUIRE(soon([&] { return world.status(*base) == "16/256 16"; }));
     std::vector<Seen> origin = world.origin.seen(), cow = world.cow.seen();
-    size_t flush = position(origin, {Op::flush, 0, 0, false});
-    for (Sector sector : {0u, 16u, 40u}) CHECK(position(origin, {Op::write, sector, 8, false}) < flush);
+    const Seen newest{Op::write, 40, 8, false}, flush{Op::flush, 0, 0, false};
+    CHECK(origin.front() == newest);
+    CHECK(origin[1] == flush);
+    CHECK(origin.back() == flush);
+    for (Sector sector : {0u, 16u}) CHECK(position(origin, {Op::write, sector, 8, false}) > 1);
     CHECK(cow.back() == Seen{Op::write, 8, 8, true});
     CHECK(all_zero(world.cow.at(8), bytes_of(8)));
     CHECK(world.tags(*base, 40, 8) == all_of(1, 8));  // what was written there is undone
@@ -510,9 +513,19 @@ TEST_CASE("what may still be on disk and may not is not written any more") {
     world.cow.fail_at(Op::write, 8, EIO);  // the area
     CHECK_FALSE(world.replace(*snap, "64 snapshot-merge o c P 8"));
     REQUIRE(soon([&] { return world.status(*snap) == "Merge failed"; }));
-    CHECK(world.tags(*snap, 0, 1) == all_of(2, 1));
-    CHECK(world.write(*snap, 0, 1, 5) == Status(EIO));
+    CHECK(world.tags(*snap, 16, 1) == all_of(2, 1));
+    CHECK(world.write(*snap, 16, 1, 5) == Status(EIO));
+    CHECK(world.write(*snap, 0, 1, 5));
     CHECK(world.write(*snap, 8, 1, 5));
+
+    // The next resume tries again.
+    world.cow.mend();
+    CHECK_FALSE(world.suspend(*snap));
+    CHECK_FALSE(world.resume(*snap));
+    REQUIRE(soon([&] { return all_zero(world.cow.at(8), bytes_of(8)); }));
+    REQUIRE(soon([&] { return world.write(*snap, 16, 1, 6).good(); }));
+    CHECK(world.tags(*snap, 0, 1) == all_of(5, 1));
+    CHECK(world.status(*snap) == "Merge failed");
 }
 
 TEST_CASE("only one snapshot of an origin merges, and no transient one") {

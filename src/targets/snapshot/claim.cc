@@ -59,16 +59,13 @@ Outcome Claim::enter() {
     if (rivals == 2)
         return Refused(EINVAL, "two tables have this COW device already",
                        "remove the volume whose snapshot is Invalid, since it was handed over");
-    if (owner != nullptr && merges_) {
-        bool merging = std::any_of(claims().begin(), claims().end(), [&](const Claim* other) {
+    if (merges_ && std::any_of(claims().begin(), claims().end(), [&](const Claim* other) {
             return other->origin_ == origin_ && other->merges_;
-        });
-        if (merging)
-            return Refused(EINVAL, "a snapshot of this origin is merging already",
-                           "wait until that merge is done and its table gone");
-        if (!owner->cow_->can_merge())
-            return Refused(EINVAL, "a transient store can't be merged", "a store of type P");
-    }
+        }))
+        return Refused(EINVAL, "a snapshot of this origin is merging already",
+                       "wait until that merge is done, and replace or remove its table");
+    if (merges_ && owner != nullptr && !owner->cow_->can_merge())
+        return Refused(EINVAL, "a transient store can't be merged", "a store of type P");
     waits_ = owner != nullptr;
     entered_ = true;
     claims().push_back(this);

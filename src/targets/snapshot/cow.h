@@ -123,11 +123,16 @@ class Cow : public std::enable_shared_from_this<Cow> {
     // merges makes none any more.
 
     bool can_merge() const { return store_->can_merge(); }
-    // The newest exceptions, `most` or fewer; none if everything is merged. No write to their
-    // chunks is under way, and none begins until end_merging().
-    Task<Status> begin_merging(size_t most, std::vector<Entry>* batch);
-    // They are in the origin, and durable: they are forgotten. Or that failed.
-    Task<Status> end_merging(std::vector<Entry> batch, Status merged);
+    // Exceptions side by side in the origin and on the COW device, made one after another.
+    struct MergeRun {
+        Entry first;
+        uint64_t count;
+    };
+    // The newest exceptions, the newest first, in at most so many runs; none if everything is
+    // merged. No write to their chunks is under way, and none begins until end_merging().
+    Task<Status> begin_merging(size_t most_runs, std::vector<MergeRun>* batch);
+    // The first `merged` runs are in the origin, and durable: they are forgotten.
+    Task<Status> end_merging(std::vector<MergeRun> batch, size_t merged);
     // A write meanwhile: to the COW device, or by `write_origin` where there is no exception.
     using OriginWrite = std::function<Task<Status>(Bio)>;
     Task<Status> write_merging(Bio bio, OriginWrite write_origin);
@@ -211,7 +216,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Readings writings_;  // of the COW device, while it merges
     bool readers_awaited_ = false, writers_awaited_ = false;
     std::set<Chunk> merging_;
-    bool merging_is_stuck_ = false;
+    std::vector<MergeRun> stuck_batch_;  // that may be forgotten, or not
     bool valid_ = true;
     bool overflowed_ = false;
     bool known_invalid_ = false;  // it is written down, as well as it can be

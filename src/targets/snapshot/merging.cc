@@ -7,20 +7,56 @@
 
 namespace dmfs::snapshot {
 
-Task<Status> Cow::begin_merging(size_t most, std::vector<Entry>* batch) {
-    Task<Status> reading = store_->newest(most, batch);
-    Status status = co_await reading;
-    if (!status) co_return status;
+namespace {
+
+constexpr size_t kMostEntries = 4096;  // of a batch
+
+template <class Visit>
+void each_chunk(const std::vector<Cow::MergeRun>& runs, Visit visit) {
+    for (const Cow::MergeRun& run : runs)
+        for (uint64_t i = 0; i < run.count; i++)
+            visit(Entry{run.first.old_chunk + i, run.first.new_chunk + i});
+}
+
+std::vector<Cow::MergeRun> runs_of(const std::vector<Entry>& newest, size_t most) {
+    std::vector<Cow::MergeRun> runs;
+    for (const Entry& entry : newest) {
+        if (!runs.empty() && runs.back().first == Entry{entry.old_chunk + 1, entry.new_chunk + 1}) {
+            runs.back() = {entry, runs.back().count + 1};
+            continue;
+        }
+        if (runs.size() == most) break;
+        runs.push_back({entry, 1});
+    }
+    return runs;
+}
+
+}  // namespace
+
+Task<Status> Cow::begin_merging(size_t most_runs, std::vector<MergeRun>* batch) {
     {
         std::lock_guard guard(mutex_);
-        for (const Entry& entry : *batch) {
-            if (exceptions_.find(entry.old_chunk) != entry.new_chunk || length_of(entry.old_chunk, 1) == 0) {
-                log_line(Severity::error, "snapshot-merge: the store on " + device_->name() +
-                                              " is damaged at chunk " + std::to_string(entry.old_chunk));
-                co_return Status(EIO);
-            }
+        *batch = stuck_batch_;
+    }
+    if (!batch->empty()) co_return kOk;  // once more
+    std::vector<Entry> newest;
+    Task<Status> reading = store_->newest(kMostEntries, &newest);
+    Status status = co_await reading;
+    if (!status) co_return status;
+    *batch = runs_of(newest, most_runs);
+    {
+        std::lock_guard guard(mutex_);
+        std::optional<Chunk> wrong;
+        each_chunk(*batch, [&](const Entry& entry) {
+            if (exceptions_.find(entry.old_chunk) != entry.new_chunk || length_of(entry.old_chunk, 1) == 0)
+                wrong = entry.old_chunk;
+        });
+        if (wrong) {
+            log_line(Severity::error, "snapshot-merge: the store on " + device_->name() +
+                                          " is damaged at chunk " + std::to_string(*wrong));
+            co_return Status(EIO);
         }
-        for (const Entry& entry : *batch) merging_.insert(entry.old_chunk);
+        each_chunk(*batch, [&](const Entry& entry) { merging_.insert(entry.old_chunk); });
     }
     std::function<bool()> must_wait = [this] {
         std::lock_guard guard(mutex_);
@@ -35,24 +71,30 @@ Task<Status> Cow::begin_merging(size_t most, std::vector<Entry>* batch) {
     co_return kOk;
 }
 
-Task<Status> Cow::end_merging(std::vector<Entry> batch, Status merged) {
-    bool uncertain = false;
-    if (merged) {
-        Task<Status> forgetting = store_->forget(batch.size());
-        merged = co_await forgetting;
-        uncertain = !merged;
+Task<Status> Cow::end_merging(std::vector<MergeRun> batch, size_t merged) {
+    batch.resize(merged);
+    size_t chunks = 0;
+    each_chunk(batch, [&](const Entry&) { chunks++; });
+    Status status;
+    if (chunks > 0) {
+        Task<Status> forgetting = store_->forget(chunks);
+        status = co_await forgetting;
     }
     {
         std::lock_guard guard(mutex_);
-        for (const Entry& entry : batch)
-            if (merged) exceptions_.erase(entry.old_chunk);
-        // Whether the device still has these exceptions nobody knows now. Both places hold the
-        // same data, and must go on to do so: nothing is written there any more.
-        merging_is_stuck_ = uncertain;
-        if (!uncertain) merging_.clear();
+        merging_.clear();
+        stuck_batch_.clear();
+        if (status) {
+            each_chunk(batch, [&](const Entry& entry) { exceptions_.erase(entry.old_chunk); });
+        } else {
+            // Whether the device still has these exceptions nobody knows now. Both places hold the
+            // same data, and must go on to do so: nothing is written there until they are forgotten.
+            each_chunk(batch, [&](const Entry& entry) { merging_.insert(entry.old_chunk); });
+            stuck_batch_ = std::move(batch);
+        }
     }
     merged_.wake_all();
-    co_return merged;
+    co_return status;
 }
 
 Task<Status> Cow::write_merging(Bio bio, OriginWrite write_origin) {
@@ -117,7 +159,7 @@ Task<Status> Cow::write_when_copied(std::shared_ptr<Copy> copy, Bio bio, OriginW
 Task<Status> Cow::write_when_merged(Bio bio, OriginWrite write_origin) {
     std::function<bool()> must_wait = [this, chunk = chunk_of(bio.sector)] {
         std::lock_guard guard(mutex_);
-        return merging_.contains(chunk) && !merging_is_stuck_;
+        return merging_.contains(chunk) && stuck_batch_.empty();
     };
     while (must_wait()) {
         Status status = co_await merged_.wait(must_wait, bio.cancel);

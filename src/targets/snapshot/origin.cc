@@ -49,7 +49,7 @@ Task<Status> Origin::write_inside(Device* device, Bio bio, const Cow* except) {
     if (!preserved) return leave_later(write_behind_copies(device, bio, std::move(cows), except));
     Task<Status> writing = device->io(bio);
     if (!writing.is_ready()) return leave_later(std::move(writing));
-    writes_.leave();
+    leave();
     return writing;
 }
 
@@ -74,7 +74,24 @@ Task<Status> Origin::write_behind_copies(Device* device, Bio bio, std::shared_pt
 Task<Status> Origin::leave_later(Task<Status> task) {
     std::shared_ptr<Origin> self = shared_from_this();
     Status status = co_await task;
+    leave();
+    co_return status;
+}
+
+void Origin::leave() {
+    if (!written_.load(std::memory_order_relaxed)) written_ = true;
     writes_.leave();
+}
+
+Task<Status> Origin::flush(Device& device, Bio bio) {
+    return written_ ? flush_later(&device, bio) : device.io(bio);
+}
+
+Task<Status> Origin::flush_later(Device* device, Bio bio) {
+    written_ = false;  // what is done from now on is another flush's
+    Task<Status> flushing = device->io(bio);
+    Status status = co_await flushing;
+    if (!status) written_ = true;
     co_return status;
 }
 
@@ -88,12 +105,12 @@ Task<Status> Origin::add(std::shared_ptr<Cow> cow, Device& device, Cancel* cance
     writes_.close();
     Task<Status> draining = writes_.drain(cancel);
     status = co_await draining;
-    if (status) {
+    if (status && written_) {
         // What the snapshot shall keep must not be lost with a cache.
         Bio flush;
         flush.op = Op::flush;
         flush.cancel = cancel;
-        Task<Status> flushing = device.io(flush);
+        Task<Status> flushing = this->flush(device, flush);
         status = co_await flushing;
     }
     if (status) {

@@ -33,6 +33,9 @@ class Origin : public std::enable_shared_from_this<Origin> {
     // was there. EINTR when cancelled.
     Task<Status> write(Device& device, Bio bio, const Cow* except = nullptr);
 
+    // A flush of `device`, which is the origin.
+    Task<Status> flush(Device& device, Bio bio);
+
     // From now on `cow` keeps what changes, if it did not do so before. EINTR when cancelled; or
     // the error of the flush.
     Task<Status> add(std::shared_ptr<Cow> cow, Device& device, Cancel* cancel);
@@ -54,10 +57,13 @@ class Origin : public std::enable_shared_from_this<Origin> {
     Task<Status> write_behind_copies(Device* device, Bio bio, std::shared_ptr<const Cows> cows,
                                      const Cow* except);
     Task<Status> leave_later(Task<Status> task);
+    void leave();
+    Task<Status> flush_later(Device* device, Bio bio);
     std::shared_ptr<const Cows> cows() const;
 
     Gate writes_;
     Lock adding_;
+    std::atomic<bool> written_{false};  // and not flushed yet
     mutable std::mutex mutex_;
     std::shared_ptr<const Cows> cows_ = std::make_shared<Cows>();  // exchanged as a whole
 };

@@ -36,7 +36,8 @@ Refused unreadable(const Device& device, Status status) {
 
 }  // namespace
 
-PersistentStore::PersistentStore(Device& device, uint32_t chunk_sectors) : Store(device, chunk_sectors) {}
+PersistentStore::PersistentStore(Device& device, uint32_t chunk_sectors, uint32_t chunk_multiple)
+    : Store(device, chunk_sectors), chunk_multiple_(chunk_multiple) {}
 
 // Reading.
 
@@ -44,6 +45,10 @@ Task<Outcome> PersistentStore::read(std::vector<Entry>* entries) {
     Task<Outcome> header = read_header();
     Outcome refused = co_await header;
     if (refused) co_return refused;
+    if (bytes_of(chunk_sectors_) % chunk_multiple_ != 0)
+        co_return Refused(EINVAL, "the store has chunks of " + std::to_string(chunk_sectors_) +
+                                      " sectors, which cut blocks of " + std::to_string(chunk_multiple_) +
+                                      " bytes");
     block_.emplace(std::min<size_t>(bytes_of(chunk_sectors_),
                                     std::max<size_t>(kBlockBytes, device_.limits().logical_block)));
     memset(block_->data(), 0, block_->bytes());
@@ -91,7 +96,7 @@ Task<Outcome> PersistentStore::read_areas(std::vector<Entry>* entries) {
             readings.push_back(transfer(Op::read, sector, &memories.back()));
         }
         if (memories.empty())
-            co_return Refused(EINVAL, "the exception store goes on beyond the end of " + device_.name(),
+            co_return Refused(EIO, "the exception store goes on beyond the end of " + device_.name(),
                               "the whole COW device: it may have been cut off");
         Task<Status> joined = all(std::move(readings));
         Status status = co_await joined;
@@ -113,11 +118,17 @@ Task<Outcome> PersistentStore::read_areas(std::vector<Entry>* entries) {
     }
 }
 
+// The new chunk of that entry, if all were taken one after another.
+Chunk PersistentStore::place_of(uint64_t entry) const {
+    return areas().chunk_of(entry / areas().entries()) + 1 + entry % areas().entries();
+}
+
 // Whether an entry can be one: what comes from a disk may be anything.
 Outcome PersistentStore::take_entry(const Entry& entry, uint64_t number) {
     std::string wrong;
-    if (entry.new_chunk >= device_.size() / chunk_sectors_)
-        wrong = "is kept beyond the end of " + device_.name();
+    // Beyond the end of the device it may be: a read of that chunk fails then, as in the kernel.
+    if (entry.new_chunk > kMaxSectors / chunk_sectors_)
+        wrong = "is kept beyond the end of any device";
     else if (areas().is_area(entry.new_chunk))
         wrong = "is kept where an area of the store lies";
     else if (entry.old_chunk > kMaxSectors / chunk_sectors_)
@@ -127,6 +138,7 @@ Outcome PersistentStore::take_entry(const Entry& entry, uint64_t number) {
                        "exception " + std::to_string(number) + " of the store makes no sense: chunk " +
                            std::to_string(entry.old_chunk) + " " + wrong,
                        "the store is damaged");
+    in_order_ = in_order_ && entry.new_chunk == place_of(number);
     next_free_ = std::max(next_free_, entry.new_chunk + 1);
     return {};
 }
@@ -210,6 +222,7 @@ ChunkRun PersistentStore::allocate(Chunk most) {
         // An area that is full is followed by another: a store is read up to one that is not.
         uint64_t entries = allocated_ + 1;
         if (entries % areas.entries() == 0 && !fits(areas.chunk_of(entries / areas.entries()))) break;
+        in_order_ = in_order_ && run.first + run.count == place_of(allocated_);
         allocated_ = entries;
         run.count++;
     }
@@ -302,9 +315,10 @@ Task<Status> PersistentStore::forget(size_t count) {
     if (!status) co_return status;
     committed_ = left;
     allocated_ = area_ * areas().entries() + left;
-    // As if all chunks had been taken in order. They may not have been, so this is for the
-    // status alone: what is allocated next stays beyond all that ever was.
+    // If the chunks were not taken in order this is for the status alone: what is allocated next
+    // stays beyond all that ever was.
     shown_free_ = areas().chunk_of(area_) + left + 1;
+    if (in_order_) next_free_ = shown_free_;
     co_return kOk;
 }
 

@@ -16,8 +16,9 @@ constexpr Sector kMostLooked = 4096;  // chunks, for one extent
 
 // The words.
 
-Settings Settings::parse_features(TargetSetup& setup) {
-    Settings settings;
+Features Features::parse(TargetSetup& setup) {
+    setup.need_at_least(4, kUsage);
+    Features settings;
     if (setup.words() == 4) return settings;
     uint64_t count = setup.number(4, "number of features", 0, 2);
     if (count > setup.words() - 5)
@@ -38,9 +39,8 @@ Settings Settings::parse_features(TargetSetup& setup) {
     return settings;
 }
 
-Settings Settings::parse(TargetSetup& setup) {
-    setup.need_at_least(4, kUsage);
-    Settings settings = parse_features(setup);
+StoreWords StoreWords::parse(TargetSetup& setup) {
+    StoreWords settings;
     const std::string& type = setup.word(2);
     char letter = type.empty() ? '\0' : static_cast<char>(std::toupper(static_cast<unsigned char>(type[0])));
     if (letter != 'P' && letter != 'N')
@@ -51,9 +51,13 @@ Settings Settings::parse(TargetSetup& setup) {
             throw setup.refuse(2, "unknown option of the store: '" + type.substr(1) + "'", "P or PO");
         settings.overflow_is_seen_to = true;
     }
-    uint64_t chunk = setup.number(3, "chunk size", 0, UINT32_MAX);
-    if (chunk == 0 && !settings.persistent)
-        throw setup.refuse(3, "a transient store needs a chunk size", "such as 8 or 16");
+    std::string_view digits = setup.word(3);
+    if (digits.starts_with('+')) digits.remove_prefix(1);  // as the kernel reads it
+    std::optional<uint64_t> number = parse_decimal(digits);
+    if (!number)
+        throw setup.refuse(3, "chunk size '" + setup.word(3) + "' is no number of sectors",
+                           "such as 8 or 16");
+    const uint64_t chunk = *number;
     if (chunk != 0 && !exception_store::is_chunk(chunk))
         throw setup.refuse(3, "chunk size " + std::to_string(chunk) + " is no power of two, or too large",
                            "such as 8 or 16, at most " + std::to_string(exception_store::kMostChunkSectors));
@@ -65,31 +69,42 @@ Settings Settings::parse(TargetSetup& setup) {
 
 Row::Row(TargetSetup& setup, bool merges)
     : executor_(setup.executor()),
-      settings_(Settings::parse(setup)),
       merges_(merges),
       start_(setup.row_start()),
       length_(setup.length()),
+      features_(Features::parse(setup)),
       // Whoever can only read it can have a snapshot of it.
-      origin_device_(setup.open(0, merges || settings_.discard_passdown_origin)),
-      device_(setup.open(1, setup.writable())),
+      origin_device_(setup.open(0, merges || features_.discard_passdown_origin)),
+      device_(open_cow(setup)),
+      store_words_(StoreWords::parse(setup)),
       origin_(Origin::of(executor_, *origin_device_)),
       claim_(origin_device_->identity(), device_->identity(), merges),
-      origin_place_(setup.word_place(0)),
       device_place_(setup.word_place(1)),
+      chunk_place_(setup.word_place(3)),
       raise_event_(setup.raise_event()) {
     setup.check_area(*origin_device_, 0, length_, 0);
     if (origin_device_->identity() == device_->identity())
         throw setup.refuse(1, "the COW device is the origin itself", "another one");
-    if (merges && !settings_.persistent)
+    if (merges && !store_words_.persistent)
         throw setup.refuse(2, "a transient store can't be merged", "P or PO");
     for (const std::shared_ptr<Device>& device : {origin_device_, device_}) {
         uint32_t block = device->limits().logical_block;
-        if (bytes_of(settings_.chunk_sectors) % block != 0)
+        if (bytes_of(store_words_.chunk_sectors) % block != 0)
             throw setup.refuse(3,
-                               "chunks of " + std::to_string(settings_.chunk_sectors) +
+                               "chunks of " + std::to_string(store_words_.chunk_sectors) +
                                    " sectors cut the blocks of " + device->name(),
                                "a multiple of " + std::to_string(sectors_in(block)) + " sectors");
     }
+}
+
+// For a read-only table, too, if it can be: what changes in the origin is kept there.
+std::shared_ptr<Device> Row::open_cow(TargetSetup& setup) {
+    try {
+        return setup.open(1, true);
+    } catch (const Refused&) {
+        if (setup.writable()) throw;
+    }
+    return setup.open(1, false);
 }
 
 Row::~Row() {
@@ -103,20 +118,19 @@ Row::~Row() {
 Task<Outcome> Row::prepare(Cancel*) {
     if (Outcome refused = claim_.enter(); refused) co_return refused->at(device_place_);
     if (claim_.waits()) co_return Outcome();
+    if (!store_words_.persistent && store_words_.chunk_sectors == 0)
+        co_return Refused(EINVAL, "a transient store needs a chunk size", "such as 8 or 16").at(chunk_place_);
     std::unique_ptr<Store> store;
-    if (settings_.persistent)
-        store = std::make_unique<PersistentStore>(*device_, settings_.chunk_sectors);
+    if (store_words_.persistent)
+        store = std::make_unique<PersistentStore>(
+            *device_, store_words_.chunk_sectors,
+            std::max(origin_device_->limits().logical_block, device_->limits().logical_block));
     else
-        store = std::make_unique<TransientStore>(*device_, settings_.chunk_sectors);
+        store = std::make_unique<TransientStore>(*device_, store_words_.chunk_sectors);
     auto cow = std::make_shared<Cow>(executor_, origin_device_, device_, std::move(store));
     Task<Outcome> reading = cow->read_store();
     Outcome refused = co_await reading;
     if (refused) co_return refused->at(device_place_);
-    for (const std::shared_ptr<Device>& device : {origin_device_, device_})
-        if (bytes_of(cow->chunk_sectors()) % device->limits().logical_block != 0)
-            co_return Refused(EINVAL, "the store has chunks of " + std::to_string(cow->chunk_sectors()) +
-                                          " sectors, which cut the blocks of " + device->name())
-                .at(device_place_);
     claim_.begin(std::move(cow));
     co_return Outcome();
 }
@@ -146,7 +160,7 @@ void Row::resume() {
     claim_.suspended(false);
     std::shared_ptr<Cow> cow = claim_.cow();
     if (!cow) return;
-    cow->belongs_to({start_, start_ + length_}, settings_.overflow_is_seen_to, raise_event_);
+    cow->belongs_to({start_, start_ + length_}, store_words_.overflow_is_seen_to, raise_event_);
     if (!merges_) return;
     cow->become(Cow::Role::merging);
     origin_->remove(*cow);
@@ -169,16 +183,16 @@ std::string Row::status(StatusKind kind) const {
     std::shared_ptr<Cow> cow = claim_.cow();
     const bool waits = !cow && claim_.waits();
     if (kind == StatusKind::table) {
-        bool persistent = cow ? cow->can_merge() : settings_.persistent;
+        bool persistent = cow ? cow->can_merge() : store_words_.persistent;
         std::string text = quote_word(origin_device_->name()) + " " + quote_word(device_->name()) + " " +
-                           (!persistent                     ? "N"
-                            : settings_.overflow_is_seen_to ? "PO"
-                                                            : "P") +
+                           (!persistent                        ? "N"
+                            : store_words_.overflow_is_seen_to ? "PO"
+                                                               : "P") +
                            " " + std::to_string(cow ? cow->chunk_sectors() : 0);
-        int features = settings_.discard_zeroes_cow + settings_.discard_passdown_origin;
+        int features = features_.discard_zeroes_cow + features_.discard_passdown_origin;
         if (features > 0) text += " " + std::to_string(features);
-        if (settings_.discard_zeroes_cow) text += " discard_zeroes_cow";
-        if (settings_.discard_passdown_origin) text += " discard_passdown_origin";
+        if (features_.discard_zeroes_cow) text += " discard_zeroes_cow";
+        if (features_.discard_passdown_origin) text += " discard_passdown_origin";
         return text;
     }
     const Cow::State state = cow ? cow->state() : waits ? Cow::State::good : Cow::State::invalid;
@@ -201,8 +215,8 @@ std::string Row::status(StatusKind kind) const {
 void Row::adjust(Limits& limits) const {
     limits.write_zeroes = false;
     std::shared_ptr<Cow> cow = claim_.cow_to_be();
-    limits.discard_granularity =
-        settings_.discard_zeroes_cow && cow ? static_cast<uint32_t>(bytes_of(cow->chunk_sectors())) : 0;
+    const bool discards = limits.discard() && features_.discard_zeroes_cow && cow;
+    limits.discard_granularity = discards ? static_cast<uint32_t>(bytes_of(cow->chunk_sectors())) : 0;
 }
 
 void Row::each_device(const DeviceVisitor& visit) const {

@@ -18,15 +18,19 @@
 
 namespace dmfs::snapshot {
 
-struct Settings {
-    bool persistent = true;
-    bool overflow_is_seen_to = false;
-    uint32_t chunk_sectors = 0;
+struct Features {
     bool discard_zeroes_cow = false;
     bool discard_passdown_origin = false;
 
-    static Settings parse(TargetSetup& setup);
-    static Settings parse_features(TargetSetup& setup);
+    static Features parse(TargetSetup& setup);
+};
+
+struct StoreWords {
+    bool persistent = true;
+    bool overflow_is_seen_to = false;
+    uint32_t chunk_sectors = 0;  // 0: the default
+
+    static StoreWords parse(TargetSetup& setup);
 };
 
 class Row : public Target {
@@ -47,6 +51,7 @@ class Row : public Target {
   protected:
     Row(TargetSetup& setup, bool merges);
     ~Row() override;
+    static std::shared_ptr<Device> open_cow(TargetSetup& setup);
 
     Bio on_origin(Bio bio) const {
         bio.sector += start_;
@@ -58,15 +63,16 @@ class Row : public Target {
     void explain_reads(Op op, Sector at, Sector count, const StepVisitor& visit) const;
 
     Executor& executor_;
-    const Settings settings_;
     const bool merges_;
     const Sector start_, length_;
+    const Features features_;  // the words, in the order in which the kernel refuses them
     const std::shared_ptr<Device> origin_device_, device_;
+    const StoreWords store_words_;
     const std::shared_ptr<Origin> origin_;
     Claim claim_;
 
   private:
-    const Place origin_place_, device_place_;
+    const Place device_place_, chunk_place_;
     const std::function<void()> raise_event_;
 };
 

@@ -49,7 +49,7 @@ class Snapshot final : public snapshot::Row {
         if (op == Op::flush) return visit(Step{op, 0, 0, device_.get(), 0, {}});
         if (op == Op::read || !cow || cow->state() != Cow::State::good)
             return explain_reads(op, at, count, visit);
-        if (op == Op::discard && !settings_.discard_zeroes_cow)
+        if (op == Op::discard && !features_.discard_zeroes_cow)
             return visit(Step{op, at, count, nullptr, 0, "fails with EOPNOTSUPP"});
         Sector free = cow->usage().allocated;
         for (Sector end = at + count; at < end;) {
@@ -66,10 +66,10 @@ class Snapshot final : public snapshot::Row {
 
   private:
     Task<Status> discard(Cow* cow, Bio bio) {
-        if (!settings_.discard_zeroes_cow) co_return Status(EOPNOTSUPP);
+        if (!features_.discard_zeroes_cow) co_return Status(EOPNOTSUPP);
         Task<Status> zeroing = cow->discard(bio);
         Status status = co_await zeroing;
-        if (!status || !settings_.discard_passdown_origin) co_return status;
+        if (!status || !features_.discard_passdown_origin) co_return status;
         Task<Status> passing = origin_device_->io(bio);
         status = co_await passing;
         co_return status;

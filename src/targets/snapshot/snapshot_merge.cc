@@ -5,7 +5,8 @@
 // The volume shows what the snapshot showed, from the first moment on. Meanwhile the
 // exceptions go back to the origin, the newest first:
 //
-//     batch      the newest exceptions; writes to their chunks wait from now on
+//     batch      the newest exceptions; writes to their chunks wait from now on. One run of
+//                chunks at first, more while that is done quickly
 //     copies     for other snapshots of the origin, of what is overwritten
 //     merge      COW device -> origin, and a flush of the origin
 //     forget     the exceptions, durably
@@ -16,10 +17,9 @@
 //
 // A crash leaves the exceptions of a batch; what is in the origin already is merged again.
 // A suspend stops it behind a batch, a resume goes on. If anything fails the merge ends, and
-// the volume goes on as it is. A discard is taken, and does nothing.
+// the volume goes on as it is; the next resume tries again. A discard is taken, and does nothing.
 
 #include <algorithm>
-#include <cassert>
 
 #include "base/log.h"
 #include "targets/pieces.h"
@@ -31,11 +31,11 @@ namespace dmfs {
 namespace {
 
 using snapshot::Cow;
-using snapshot::Entry;
 
-constexpr size_t kBatch = 512;  // exceptions
+constexpr size_t kMostRuns = 256;         // of a batch
+constexpr int64_t kBatchNs = 50'000'000;  // what a batch should take, since writes wait for it
 constexpr uint64_t kPieceBytes = 1 << 20;
-constexpr size_t kSideBySide = 8;  // pieces
+constexpr size_t kSideBySide = 8;  // runs, in batches of more than that
 
 class SnapshotMerge final : public snapshot::Row {
   public:
@@ -44,7 +44,7 @@ class SnapshotMerge final : public snapshot::Row {
     Task<Status> io(Bio bio) override {
         if (bio.op == Op::flush) return flush(bio);
         if (bio.op == Op::discard)
-            return Task<Status>::ready(settings_.discard_zeroes_cow ? kOk : Status(EOPNOTSUPP));
+            return Task<Status>::ready(features_.discard_zeroes_cow ? kOk : Status(EOPNOTSUPP));
         if (bio.op == Op::write_zeroes) return as_writes(this, &SnapshotMerge::io, bio, kZeros, &executor_);
         bio = on_origin(bio);
         Cow* cow = claim_.serving();
@@ -89,16 +89,16 @@ class SnapshotMerge final : public snapshot::Row {
 
     Task<Status> flush(Bio bio) {
         std::vector<Task<Status>> flushes;
-        flushes.push_back(origin_device_->io(bio));
+        flushes.push_back(origin_->flush(*origin_device_, bio));
         flushes.push_back(device_->io(bio));
         return all(std::move(flushes));
     }
 
-    // Unless it is at work, or has failed. close() waits for it.
+    // Unless it is at work. What failed is tried again. close() waits for it.
     void start() {
         bool begins = stopped_.locked([this] {
             stop_ = false;
-            return !failed_ && !std::exchange(running_, true);
+            return !std::exchange(running_, true);
         });
         if (begins) executor_.spawn(merge(claim_.cow()));
     }
@@ -110,15 +110,21 @@ class SnapshotMerge final : public snapshot::Row {
             Task<Status> ending = cow->idle(nullptr);
             status = co_await ending;
         }
+        size_t most_runs = 1;
         while (status && !stopped_.locked([this] { return stop_; })) {
-            std::vector<Entry> batch;
-            Task<Status> beginning = cow->begin_merging(kBatch, &batch);
+            int64_t began = executor_.now_ns();
+            std::vector<Cow::MergeRun> batch;
+            Task<Status> beginning = cow->begin_merging(most_runs, &batch);
             status = co_await beginning;
             if (!status || batch.empty()) break;
-            Task<Status> copying = copy_back(cow, batch);
+            size_t merged = 0;  // runs
+            Task<Status> copying = copy_back(cow, batch, &merged);
             status = co_await copying;
-            Task<Status> ending = cow->end_merging(std::move(batch), status);
-            status = co_await ending;
+            Task<Status> ending = cow->end_merging(std::move(batch), merged);
+            Status ended = co_await ending;
+            status = status.and_then(ended);
+            bool quick = executor_.now_ns() - began < kBatchNs;
+            most_runs = quick ? std::min(2 * most_runs, kMostRuns) : std::max<size_t>(most_runs / 2, 1);
         }
         if (!status && status.error() != ENODATA) {
             failed_ = true;
@@ -129,36 +135,35 @@ class SnapshotMerge final : public snapshot::Row {
         co_return status;
     }
 
-    // A batch into the origin, durably.
-    Task<Status> copy_back(std::shared_ptr<Cow> cow, std::vector<Entry> batch) {
+    // A batch into the origin, durably; up to the first run that fails.
+    Task<Status> copy_back(std::shared_ptr<Cow> cow, std::vector<Cow::MergeRun> runs, size_t* merged) {
         const Sector chunk = cow->chunk_sectors(), end = origin_device_->size();
-        const uint64_t most = std::max<uint64_t>(1, sectors_in(kPieceBytes) / chunk);
-        std::sort(batch.begin(), batch.end(),
-                  [](const Entry& a, const Entry& b) { return a.old_chunk < b.old_chunk; });
-        for (size_t i = 0; i < batch.size();) {
-            std::vector<Task<Status>> pieces;
-            while (i < batch.size() && pieces.size() < kSideBySide) {
-                uint64_t count = 1;
-                while (count < most && i + count < batch.size() &&
-                       batch[i + count] == Entry{batch[i].old_chunk + count, batch[i].new_chunk + count})
-                    count++;
-                Sector from = batch[i].old_chunk * chunk;
-                pieces.push_back(copy_piece(cow.get(), from, batch[i].new_chunk * chunk,
-                                            std::min(count * chunk, end - from)));
-                i += count;
+        const size_t side_by_side = runs.size() > kSideBySide ? kSideBySide : 1;
+        Status status;
+        while (*merged < runs.size() && status) {
+            std::vector<Task<Status>> copies;
+            for (size_t i = *merged; i < runs.size() && copies.size() < side_by_side; i++) {
+                Sector from = runs[i].first.old_chunk * chunk;
+                copies.push_back(copy_run(cow.get(), from, runs[i].first.new_chunk * chunk,
+                                          std::min(runs[i].count * chunk, end - from)));
             }
-            Task<Status> joined = all(std::move(pieces));
-            Status status = co_await joined;
-            if (!status) co_return status;
+            for (Task<Status>& copy : copies) copy.start();
+            for (Task<Status>& copy : copies) {
+                Status copied = co_await copy;
+                status = status.and_then(copied);
+                if (status) ++*merged;
+            }
         }
+        if (*merged == 0) co_return status;
         Bio bio;
         bio.op = Op::flush;
-        Task<Status> flushing = origin_device_->io(bio);
-        Status status = co_await flushing;
-        co_return status;
+        Task<Status> flushing = origin_->flush(*origin_device_, bio);
+        Status flushed = co_await flushing;
+        if (!flushed) *merged = 0;
+        co_return status.and_then(flushed);
     }
 
-    Task<Status> copy_piece(const Cow* cow, Sector to, Sector from, Sector count) {
+    Task<Status> copy_run(const Cow* cow, Sector to, Sector from, Sector count) {
         Memory memory(bytes_of(std::min(count, sectors_in(kPieceBytes))));
         Bio bio;
         bio.memory = &memory;

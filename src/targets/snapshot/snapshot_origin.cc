@@ -25,12 +25,14 @@ class SnapshotOrigin final : public OneDevice {
           origin_(snapshot::Origin::of(setup.executor(), device)) {}
 
     Task<Status> io(Bio bio) override {
+        if (bio.op == Op::flush) return origin_->flush(device(), bio);
         bio = below(bio);
-        if (bio.op == Op::read || bio.op == Op::flush) return device().io(bio);
+        if (bio.op == Op::read) return device().io(bio);
         if (bio.op == Op::discard) return Task<Status>::ready(Status(EOPNOTSUPP));
         return origin_->write(device(), bio);
     }
 
+    Flushing flushing() const override { return Flushing::itself; }
     void adjust(Limits& limits) const override {
         limits.discard_granularity = 0;
         limits.write_zeroes = false;

@@ -83,7 +83,8 @@ class TransientStore final : public Store {
 class PersistentStore final : public Store {
   public:
     // chunk_sectors: for a new store, 0 for 16 KiB; what is on the device counts for more.
-    PersistentStore(Device& device, uint32_t chunk_sectors);
+    // chunk_multiple: bytes, the blocks that a chunk must not cut.
+    PersistentStore(Device& device, uint32_t chunk_sectors, uint32_t chunk_multiple);
 
     Task<Outcome> read(std::vector<Entry>* entries) override;
     Task<Status> begin() override;
@@ -99,6 +100,7 @@ class PersistentStore final : public Store {
     exception_store::Areas areas() const { return exception_store::Areas(chunk_sectors_); }
     uint64_t entries_in_block() const { return block_->bytes() / exception_store::kEntryBytes; }
     Sector sector_of(Chunk chunk) const { return chunk * chunk_sectors_; }
+    Chunk place_of(uint64_t entry) const;
     bool fits(Chunk chunk) const { return sector_of(chunk + 1) <= device_.size(); }
 
     Task<Outcome> read_header();
@@ -112,6 +114,7 @@ class PersistentStore final : public Store {
     Task<Status> block_io(Op op, uint64_t area, uint64_t entry, bool fua = false);
     Task<Status> flush();
 
+    const uint32_t chunk_multiple_;
     bool new_ = false;    // there is no store on the device yet
     bool stale_ = false;  // something stands behind the last entry of its area
     bool begun_ = false;
@@ -121,6 +124,7 @@ class PersistentStore final : public Store {
     std::atomic<uint64_t> area_{0};  // the area that gets it ...
     uint64_t committed_ = 0;         // ... and how many entries that has
     uint64_t allocated_ = 0;         // entries of all areas, those on their way included
+    bool in_order_ = true;           // each entry's new chunk is at its own place behind its area
     Chunk next_free_ = exception_store::Areas::kFirstData;
     std::atomic<Chunk> shown_free_{exception_store::Areas::kFirstData};  // by the status
 };

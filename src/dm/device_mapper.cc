@@ -11,6 +11,7 @@
 #include "dm/concise.h"
 #include "dm/explain.h"
 #include "dm/names.h"
+#include "dm/snapshots.h"
 #include "dm/statistics.h"
 #include "engine/errand.h"
 #include "targets/registry.h"
@@ -50,6 +51,10 @@ std::string without_key(const std::string& line, const std::vector<Word>& words)
         shown = hide_part(shown, words[3].column, words[3].length);
     return shown;
 }
+
+// What can be asked of a volume's state.
+constexpr const char* kRequests =
+    "suspend, resume, ro, rw, remove, geometry, clear, snapshot, fork, merge, merged or drop";
 
 std::string first_line_of(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -109,12 +114,14 @@ Outcome DeviceMapper::set_uuid(Volume& volume, const std::string& uuid) {
 }
 
 TableSource DeviceMapper::source_for(Volume& volume, const std::string& folder) {
+    auto owner = std::make_shared<TableOwner>(volume.weak_from_this());
     return TableSource{.executor = volumes_.executor(),
                        .registry = target_registry(),
                        .devices = devices_,
                        .folder = folder,
                        .writable = !volume.load_readonly(),
-                       .raise_event = [v = &volume] { v->raise_event(); }};
+                       .raise_event = [owner] { owner->raise_event(); },
+                       .owner = owner};
 }
 
 std::shared_ptr<Table> DeviceMapper::build(Volume& volume, const std::string& text, const std::string& folder,
@@ -124,13 +131,18 @@ std::shared_ptr<Table> DeviceMapper::build(Volume& volume, const std::string& te
     return Table::build(text, source);
 }
 
-Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::string text, Cancel* cancel) {
+Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::string text, std::string folder,
+                                      Cancel* cancel) {
     std::string line = first_line_of(text);
     std::vector<Word> words = split_words(line);
-    Outcome outcome =
-        Refused(EINVAL, "an empty request", "suspend, resume, ro, rw, remove, geometry or clear");
+    Outcome outcome = Refused(EINVAL, "an empty request", kRequests);
     if (words.empty()) co_return outcome;
     const std::string verb = words[0].text;
+    if (is_snapshot_request(verb)) {
+        Task<Outcome> doing = snapshot_request(this, volume, std::move(words), std::move(folder), cancel);
+        outcome = co_await doing;
+        co_return outcome;
+    }
     if (verb == "suspend" || verb == "resume") {
         outcome = check_flags(words, 1, {"noflush", "nolockfs"}, line, "state");
         if (outcome) co_return outcome;
@@ -167,8 +179,7 @@ Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::strin
         co_return volume->set_geometry({static_cast<unsigned>(numbers[0]), static_cast<unsigned>(numbers[1]),
                                         static_cast<unsigned>(numbers[2]), numbers[3]});
     }
-    co_return Refused(EINVAL, "unknown request '" + verb + "'",
-                      "suspend, resume, ro, rw, remove, geometry or clear")
+    co_return Refused(EINVAL, "unknown request '" + verb + "'", kRequests)
         .at(Place{"state", 1, line, words[0].column, words[0].length});
 }
 

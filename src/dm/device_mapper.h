@@ -41,8 +41,11 @@ class DeviceMapper {
     // TableSource. Throws Refused.
     std::shared_ptr<Table> build(Volume& volume, const std::string& text, const std::string& folder,
                                  bool partial = false);
+    // What a table for `volume` is built with.
+    TableSource source_for(Volume& volume, const std::string& folder);
     // The words of the `state` file (dmfs-control(7)).
-    Task<Outcome> set_state(std::shared_ptr<Volume> volume, std::string words, Cancel* cancel);
+    Task<Outcome> set_state(std::shared_ptr<Volume> volume, std::string words, std::string folder,
+                            Cancel* cancel);
     // Where bytes of a device show in volumes: see reverse_request(). Throws Refused.
     std::string reverse(const std::string& text, const std::string& folder);
     // "SECTOR WORDS...", to the core if the first word begins with @.
@@ -56,8 +59,6 @@ class DeviceMapper {
   private:
     static Outcome ask_core(Volume& volume, const std::vector<Word>& words, const std::string& line,
                             std::string* answer);
-    TableSource source_for(Volume& volume, const std::string& folder);
-
     // Throws Refused.
     void check_new_name(const std::string& name) const;
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,24 @@
 #include "engine/target.h"
 
 namespace dmfs {
+
+class Volume;
+
+// Whose events the targets of a table raise: it may be put below another volume than the one
+// it was made for (Volume::insert).
+class TableOwner {
+  public:
+    explicit TableOwner(std::weak_ptr<Volume> volume) : volume_(std::move(volume)) {}
+    void move_to(std::weak_ptr<Volume> volume) {
+        std::lock_guard guard(mutex_);
+        volume_ = std::move(volume);
+    }
+    void raise_event() const;  // of the volume, if it is still there
+
+  private:
+    mutable std::mutex mutex_;
+    std::weak_ptr<Volume> volume_;
+};
 
 // What a text needs to become a table.
 struct TableSource {
@@ -28,7 +47,8 @@ struct TableSource {
     std::function<void()> raise_event;  // see TargetSetup::raise_event
     std::string file = "table";         // what refusals call the text
     size_t first_line = 1;
-    bool partial = false;  // the text may go on: no rows yet are no table yet
+    bool partial = false;                         // the text may go on: no rows yet are no table yet
+    std::shared_ptr<TableOwner> owner = nullptr;  // who stands behind raise_event
 };
 
 class Table {
@@ -37,6 +57,10 @@ class Table {
     // a # are passed over, as dmsetup does. Throws Refused with the place. Of a
     // partial text without rows: nullptr.
     static std::shared_ptr<Table> build(std::string_view text, const TableSource& source);
+
+    void belongs_to(std::weak_ptr<Volume> volume) {
+        if (owner_) owner_->move_to(std::move(volume));
+    }
 
     // See Target::prepare(); once is enough. Volume::load() and replace() see to it.
     Task<Outcome> prepare(Cancel* cancel);
@@ -109,6 +133,7 @@ class Table {
     Sector size_ = 0;
     bool writable_ = true;
     bool prepared_ = false;
+    std::shared_ptr<TableOwner> owner_;
 };
 
 }  // namespace dmfs

@@ -38,6 +38,7 @@ class TableBuilder {
     TableBuilder(std::string_view text, const TableSource& source)
         : source(source), table_(new Table), text_(text) {
         table_->writable_ = source.writable;
+        table_->owner_ = source.owner;
     }
 
     std::shared_ptr<Table> build() {

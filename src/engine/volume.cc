@@ -216,11 +216,16 @@ Outcome Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>
         had_table_ = true;
         table_.store(fresh.get(), std::memory_order_release);
     }
-    generation_.fetch_add(1, std::memory_order_acq_rel);
-    readonly_.store(!fresh->writable(), std::memory_order_release);
-    size_.store(fresh->size(), std::memory_order_release);
-    logical_block_.store(fresh->limits().logical_block, std::memory_order_release);
+    show(*fresh);
     return {};
+}
+
+// What can be seen of a live table without a mutex.
+void Volume::show(const Table& table) {
+    generation_.fetch_add(1, std::memory_order_acq_rel);
+    readonly_.store(!table.writable(), std::memory_order_release);
+    size_.store(table.size(), std::memory_order_release);
+    logical_block_.store(table.limits().logical_block, std::memory_order_release);
 }
 
 // The live table was the first, and cannot stay.
@@ -386,6 +391,15 @@ Outcome Volume::set_geometry(Geometry geometry) {
     if (geometry.start > capacity)
         return Refused(EINVAL, "the start lies beyond cylinders x heads x sectors");
     return {};
+}
+
+void TableOwner::raise_event() const {
+    std::shared_ptr<Volume> volume;
+    {
+        std::lock_guard guard(mutex_);
+        volume = volume_.lock();
+    }
+    if (volume) volume->raise_event();
 }
 
 void Volume::raise_event() {

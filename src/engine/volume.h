@@ -15,6 +15,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -68,6 +69,19 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     // load + suspend + resume, and back to the old table if any of them is refused. What
     // was inactive is dropped if it succeeds.
     Task<Outcome> replace(std::shared_ptr<Table> table, Cancel* cancel);
+    // Puts `below`, a new volume without a table, under this one, while no request is inside:
+    // the live table becomes below's, with all its state, and what `above` builds takes its
+    // place. Then `meanwhile` runs, before requests are let in. All of it, or nothing.
+    struct Insertion {
+        std::shared_ptr<Volume> below;
+        std::function<std::shared_ptr<Table>()> above;  // may throw Refused
+        std::function<Task<Outcome>()> meanwhile;
+    };
+    Task<Outcome> insert(Insertion insertion, Cancel* cancel);
+    // The way back: the live table, which is to stand on `below` alone, sector by sector, makes
+    // way for below's, and `below` is removed. Refused with EBUSY while others use it.
+    Task<Outcome> collapse(std::shared_ptr<Volume> below, Cancel* cancel);
+
     // A message for the target at `sector`.
     Task<Outcome> message(Sector sector, std::vector<Word> words, std::string* answer, Cancel* cancel);
     Outcome set_geometry(Geometry geometry);
@@ -128,7 +142,13 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Outcome swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
     Outcome announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded);
     Outcome unfit(const Table& table) const;
+    void show(const Table& table);
     void retract();
+    void adopt(std::shared_ptr<Table> table);
+    std::shared_ptr<Table> give_away();
+    Task<Outcome> insert_locked(Insertion* insertion, std::shared_ptr<Table> moved, Cancel* cancel);
+    Outcome take_from(Volume& below, std::shared_ptr<Table>* old);
+    Task<Status> quiet_down(Table* table);
     Task<Outcome> may_go_on(Cancel* cancel);
     Outcome make_inactive(std::shared_ptr<Table> table);
     void let_in();

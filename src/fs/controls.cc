@@ -213,7 +213,7 @@ Task<Outcome> Controls::apply_table(ControlFile* file, Cancel* cancel) {
 Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cancel) {
     switch (file->node.kind) {
         case Kind::state: {
-            Task<Outcome> setting = dm_.set_state(file->volume, std::move(text), cancel);
+            Task<Outcome> setting = dm_.set_state(file->volume, std::move(text), file->folder, cancel);
             Outcome outcome = co_await setting;
             co_return outcome;
         }

@@ -79,19 +79,17 @@ Task<Status> Origin::leave_later(Task<Status> task) {
 }
 
 void Origin::leave() {
-    if (!written_.load(std::memory_order_relaxed)) written_ = true;
+    writes_done_.fetch_add(1, std::memory_order_acq_rel);
     writes_.leave();
 }
 
 Task<Status> Origin::flush(Device& device, Bio bio) {
-    return written_ ? flush_later(&device, bio) : device.io(bio);
-}
-
-Task<Status> Origin::flush_later(Device* device, Bio bio) {
-    written_ = false;  // what is done from now on is another flush's
-    Task<Status> flushing = device->io(bio);
+    std::shared_ptr<Origin> self = shared_from_this();
+    const uint64_t covered = writes_done_;
+    Task<Status> flushing = device.io(bio);
     Status status = co_await flushing;
-    if (!status) written_ = true;
+    uint64_t before = durable_;
+    while (status && before < covered && !durable_.compare_exchange_weak(before, covered)) continue;
     co_return status;
 }
 
@@ -105,7 +103,7 @@ Task<Status> Origin::add(std::shared_ptr<Cow> cow, Device& device, Cancel* cance
     writes_.close();
     Task<Status> draining = writes_.drain(cancel);
     status = co_await draining;
-    if (status && written_) {
+    if (status && durable_ < writes_done_) {
         // What the snapshot shall keep must not be lost with a cache.
         Bio flush;
         flush.op = Op::flush;

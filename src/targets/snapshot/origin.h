@@ -58,12 +58,12 @@ class Origin : public std::enable_shared_from_this<Origin> {
                                      const Cow* except);
     Task<Status> leave_later(Task<Status> task);
     void leave();
-    Task<Status> flush_later(Device* device, Bio bio);
     std::shared_ptr<const Cows> cows() const;
 
     Gate writes_;
     Lock adding_;
-    std::atomic<bool> written_{false};  // and not flushed yet
+    std::atomic<uint64_t> writes_done_{0};  // how many ...
+    std::atomic<uint64_t> durable_{0};      // ... and of which a flush has seen the end
     mutable std::mutex mutex_;
     std::shared_ptr<const Cows> cows_ = std::make_shared<Cows>();  // exchanged as a whole
 };

@@ -1,0 +1,181 @@
+// fork: a copy of a whole stack, which goes its own way from one moment on.
+//
+//     top                          top     copy
+//      |-- low  linear a.img        |       |-- copy-low   snapshot of low-real, transient
+//      `-- fast striped ...         ...     `-- copy-fast  likewise
+//
+// Volumes that stand on something else than volumes are copied as snapshots of what they show;
+// those above them are built again from their tables, over the copies.
+
+#include <map>
+
+#include "dm/snapshot_steps.h"
+
+namespace dmfs {
+
+struct Snapshots::Copying {
+    std::string name, folder;
+    std::vector<std::shared_ptr<Volume>> order;  // lower ones first
+    std::vector<std::shared_ptr<Volume>> suspended;
+    std::map<uint64_t, std::shared_ptr<Volume>> copies;  // by the original's id
+    std::vector<std::shared_ptr<Volume>> made;           // likewise, in the order of their making
+
+    std::string name_of(const Volume& original) const {
+        return original.id() == order.back()->id() ? name : name + "-" + original.name();
+    }
+};
+
+namespace {
+
+// Where a copy's table finds its devices: copies where there are any.
+class CopiedDevices final : public DeviceSource {
+  public:
+    CopiedDevices(Namespace& volumes, DeviceSource& others,
+                  const std::map<uint64_t, std::shared_ptr<Volume>>& copies)
+        : volumes_(volumes), others_(others), copies_(copies) {}
+    std::shared_ptr<Device> open_device(const std::string& word, bool writable,
+                                        const std::string& folder) override {
+        std::shared_ptr<Volume> original = volumes_.by_name(word);
+        auto copy = original ? copies_.find(original->id()) : copies_.end();
+        return copy != copies_.end() ? volumes_.open(copy->second)
+                                     : others_.open_device(word, writable, folder);
+    }
+
+  private:
+    Namespace& volumes_;
+    DeviceSource& others_;
+    const std::map<uint64_t, std::shared_ptr<Volume>>& copies_;
+};
+
+}  // namespace
+
+// `volume` and what it stands on, the lower ones first.
+Outcome Snapshots::collect(const std::shared_ptr<Volume>& volume, Copying* copying) const {
+    for (const std::shared_ptr<Volume>& known : copying->order)
+        if (known->id() == volume->id()) return {};
+    std::shared_ptr<Table> table = volume->live();
+    if (!table) return Refused(ENXIO, "'" + volume->name() + "' has no live table");
+    if (volume->inactive())
+        return Refused(EBUSY, "'" + volume->name() + "' has a table that waits for the next resume",
+                       "resume it, or clear that table");
+    for (const std::shared_ptr<Device>& device : table->devices())
+        if (std::shared_ptr<Volume> below = as_volume(device); below && !is_bottom(*volume))
+            if (Outcome refused = collect(below, copying); refused) return refused;
+    copying->order.push_back(volume);
+    return {};
+}
+
+bool Snapshots::is_bottom(const Volume& volume) const {
+    std::shared_ptr<Table> table = volume.live();
+    return std::any_of(table->devices().begin(), table->devices().end(),
+                       [&](const auto& device) { return !as_volume(device); });
+}
+
+Task<Outcome> Snapshots::fork(std::shared_ptr<Volume> volume, std::string name, std::string folder) {
+    Copying copying{.name = std::move(name),
+                    .folder = std::move(folder),
+                    .order = {},
+                    .suspended = {},
+                    .copies = {},
+                    .made = {}};
+    Outcome outcome = collect(volume, &copying);
+    if (outcome) co_return outcome;
+    // From the top: what the upper ones flush goes through the lower.
+    for (size_t i = copying.order.size(); i-- > 0 && !outcome;) {
+        std::shared_ptr<Volume> each = copying.order[i];
+        if (each->suspended()) continue;
+        Task<Outcome> suspending = each->suspend(false, cancel_);
+        outcome = co_await suspending;
+        if (!outcome) copying.suspended.push_back(each);
+    }
+    if (!outcome) {
+        Task<Outcome> making = copy_all(&copying);
+        outcome = co_await making;
+    }
+    if (outcome) {
+        Task<Outcome> undoing = undo(&copying);
+        Outcome undone = co_await undoing;
+        static_cast<void>(undone);
+    }
+    while (!copying.suspended.empty()) {
+        std::shared_ptr<Volume> each = std::move(copying.suspended.back());
+        copying.suspended.pop_back();
+        Task<Outcome> resuming = each->resume(false, nullptr);
+        Outcome resumed = co_await resuming;
+        if (resumed && !outcome) outcome = resumed;
+    }
+    co_return outcome;
+}
+
+Task<Outcome> Snapshots::copy_all(Copying* copying) {
+    for (const std::shared_ptr<Volume>& original : copying->order) {
+        const std::string name = copying->name_of(*original);
+        Outcome outcome;
+        if (is_bottom(*original)) {
+            const Sector chunk = std::max<Sector>(kSnapshotChunk, sectors_in(original->logical_block()));
+            const uint64_t bytes = bytes_of((original->size() + chunk - 1) / chunk * chunk);
+            Wanted wanted{name,
+                          copying->folder.empty() ? "ram:" + std::to_string(bytes) + ":" + name
+                                                  : copying->folder + "/" + name + ".cow",
+                          "N", chunk};
+            Task<Outcome> making = snapshot(original, std::move(wanted));
+            outcome = co_await making;
+        } else {
+            Task<Outcome> making = copy_upper(copying, original);
+            outcome = co_await making;
+        }
+        if (outcome) co_return Refused(outcome->error(), name + ": " + outcome->reason(), outcome->remedy());
+        std::shared_ptr<Volume> copy = dm_.volumes().by_name(name);
+        if (!copy) co_return Refused(ENXIO, "'" + name + "' was removed");
+        copying->copies[original->id()] = copy;
+        copying->made.push_back(copy);
+    }
+    co_return Outcome();
+}
+
+Task<Outcome> Snapshots::copy_upper(Copying* copying, std::shared_ptr<Volume> original) {
+    std::shared_ptr<Volume> copy;
+    Outcome outcome = create(copying->name_of(*original), &copy);
+    if (outcome) co_return outcome;
+    copy->set_load_readonly(original->readonly());
+    std::shared_ptr<Table> table;
+    try {
+        TableSource source = dm_.source_for(*copy, folder_);
+        CopiedDevices devices(dm_.volumes(), source.devices, copying->copies);
+        TableSource copied{.executor = source.executor,
+                           .registry = source.registry,
+                           .devices = devices,
+                           .folder = source.folder,
+                           .writable = source.writable,
+                           .raise_event = source.raise_event,
+                           .owner = source.owner};
+        table = Table::build(showkeys_text(*original, Which::live), copied);
+    } catch (const Refused& refused) {
+        outcome = refused;
+    }
+    if (!outcome) {
+        Task<Outcome> replacing = copy->replace(std::move(table), cancel_);
+        outcome = co_await replacing;
+    }
+    if (outcome) static_cast<void>(dm_.volumes().remove(*copy, false));
+    co_return outcome;
+}
+
+Task<Outcome> Snapshots::undo(Copying* copying) {
+    for (size_t i = copying->made.size(); i-- > 0;) {
+        Task<Outcome> removing = dm_.remove(std::move(copying->made[i]), false);
+        Outcome removed = co_await removing;
+        static_cast<void>(removed);
+    }
+    copying->copies.clear();
+    for (const std::shared_ptr<Volume>& original : copying->order) {
+        std::shared_ptr<Volume> real = dm_.volumes().by_name(original->name() + kReal);
+        if (!real) continue;
+        Task<Outcome> making_single = make_single(std::move(real));
+        Outcome single = co_await making_single;
+        static_cast<void>(single);
+    }
+    co_return Outcome();
+}
+
+}  // namespace dmfs

@@ -1,0 +1,77 @@
+// The steps of the requests in snapshots.h: snapshots.cc has those of one volume, fork.cc those
+// of a whole stack.
+
+#pragma once
+
+#include <algorithm>
+#include <string>
+
+#include "dm/device_mapper.h"
+
+namespace dmfs {
+
+inline constexpr const char* kReal = "-real";  // the name of what is put below a volume
+inline constexpr Sector kSnapshotChunk = 8;    // unless said otherwise: lvcreate's 4 KiB
+
+class Snapshots {
+  public:
+    Snapshots(DeviceMapper& dm, std::string folder, Cancel* cancel)
+        : dm_(dm), folder_(std::move(folder)), cancel_(cancel) {}
+
+    Task<Outcome> request(std::shared_ptr<Volume> volume, std::vector<Word> words);
+
+  private:
+    // What a new snapshot is made of.
+    struct Wanted {
+        std::string name, cow, type = "P";
+        Sector chunk = 0;
+    };
+
+    Task<Outcome> snapshot(std::shared_ptr<Volume> volume, Wanted wanted);
+    Task<Outcome> make(std::shared_ptr<Device> origin, Sector length, Wanted wanted);
+    Task<Outcome> fork(std::shared_ptr<Volume> volume, std::string name, std::string folder);
+    Task<Outcome> merge(std::shared_ptr<Volume> volume);
+    Task<Outcome> merged(std::shared_ptr<Volume> volume);
+    Task<Outcome> drop(std::shared_ptr<Volume> volume, std::string prefix);
+    Task<Outcome> make_single(std::shared_ptr<Volume> origin);
+
+    // Fork's.
+    struct Copying;
+    Outcome collect(const std::shared_ptr<Volume>& volume, Copying* copying) const;
+    bool is_bottom(const Volume& volume) const;
+    Task<Outcome> copy_all(Copying* copying);
+    Task<Outcome> copy_upper(Copying* copying, std::shared_ptr<Volume> original);
+    Task<Outcome> undo(Copying* copying);
+
+    Outcome build(Volume& volume, const std::string& text, std::shared_ptr<Table>* table) {
+        try {
+            *table = dm_.build(volume, text, folder_);
+            return {};
+        } catch (const Refused& refused) {
+            return refused;
+        }
+    }
+    Outcome create(const std::string& name, std::shared_ptr<Volume>* volume) {
+        try {
+            *volume = dm_.create(name);
+            return {};
+        } catch (const Refused& refused) {
+            return refused;
+        }
+    }
+    // The volume that a table's device is, or nullptr. The table's own pointer would count it as
+    // open.
+    std::shared_ptr<Volume> as_volume(const std::shared_ptr<Device>& device) const {
+        const auto* volume = dynamic_cast<const Volume*>(device.get());
+        return volume != nullptr ? dm_.volumes().by_id(volume->id()) : nullptr;
+    }
+    std::shared_ptr<Volume> seen_through(const Volume& origin) const;
+    bool has_snapshots(const Device& origin) const;
+    bool is_copy(const Volume& volume, const std::string& prefix) const;
+
+    DeviceMapper& dm_;
+    const std::string folder_;
+    Cancel* const cancel_;
+};
+
+}  // namespace dmfs

@@ -1,0 +1,304 @@
+#include "dm/snapshots.h"
+
+#include "dm/snapshot_steps.h"
+
+namespace dmfs {
+
+namespace {
+
+constexpr int kPatienceSteps = 10;
+constexpr int64_t kPatienceStepNs = 5'000'000;
+
+// The row of a table that has one, of that target; nullptr otherwise.
+const Table::Row* only_row(const std::shared_ptr<Table>& table, std::string_view type) {
+    return table && table->rows().size() == 1 && table->rows().front().type == type ? &table->rows().front()
+                                                                                    : nullptr;
+}
+
+// A table's words for the devices of a row, in their order.
+std::vector<Word> words_of(const Table::Row& row) {
+    return split_words(row.target->status(StatusKind::table));
+}
+
+std::string row_text(Sector length, const std::string& rest) {
+    return "0 " + std::to_string(length) + " " + rest + "\n";
+}
+
+}  // namespace
+
+// Whose single row is a snapshot-origin over `origin`; or nullptr.
+std::shared_ptr<Volume> Snapshots::seen_through(const Volume& origin) const {
+    for (const std::shared_ptr<Volume>& volume : dm_.volumes().volumes())
+        if (std::shared_ptr<Table> table = volume->live(); only_row(table, "snapshot-origin"))
+            if (table->devices().front().get() == &origin) return volume;
+    return nullptr;
+}
+
+bool Snapshots::has_snapshots(const Device& origin) const {
+    for (const std::shared_ptr<Volume>& volume : dm_.volumes().volumes())
+        for (const std::shared_ptr<Table>& table : {volume->live(), volume->inactive()})
+            if (table)
+                for (const Table::Row& row : table->rows())
+                    if (row.type == "snapshot") {
+                        bool first = true, is = false;
+                        row.target->each_device([&](Device& device, Sector, Sector) {
+                            is |= std::exchange(first, false) && device.identity() == origin.identity();
+                        });
+                        if (is) return true;
+                    }
+    return false;
+}
+
+// A snapshot.
+
+Task<Outcome> Snapshots::make(std::shared_ptr<Device> origin, Sector length, Wanted wanted) {
+    std::shared_ptr<Volume> volume;
+    Outcome outcome = create(wanted.name, &volume);
+    if (outcome) co_return outcome;
+    Sector chunk = wanted.chunk;
+    if (chunk == 0) chunk = std::max<Sector>(kSnapshotChunk, sectors_in(origin->limits().logical_block));
+    std::shared_ptr<Table> table;
+    outcome = build(*volume,
+                    row_text(length, "snapshot " + quote_word(origin->name()) + " " + quote_word(wanted.cow) +
+                                         " " + wanted.type + " " + std::to_string(chunk)),
+                    &table);
+    if (!outcome) {
+        Task<Outcome> replacing = volume->replace(std::move(table), cancel_);
+        outcome = co_await replacing;
+    }
+    if (outcome) static_cast<void>(dm_.volumes().remove(*volume, false));
+    co_return outcome;
+}
+
+Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted) {
+    std::shared_ptr<Table> table = volume->live();
+    if (!table) co_return Refused(ENXIO, "'" + volume->name() + "' has no live table");
+    if (only_row(table, "snapshot-merge"))
+        co_return Refused(EBUSY, "a snapshot is merging into '" + volume->name() + "'",
+                          "wait until that is done");
+    if (only_row(table, "snapshot-origin")) {
+        const bool was_suspended = volume->suspended();
+        Task<Outcome> suspending = volume->suspend(false, cancel_);
+        Outcome outcome = co_await suspending;
+        if (outcome) co_return outcome;
+        Task<Outcome> making = make(table->devices().front(), table->size(), std::move(wanted));
+        outcome = co_await making;
+        if (was_suspended) co_return outcome;
+        Task<Outcome> resuming = volume->resume(false, nullptr);
+        Outcome resumed = co_await resuming;
+        co_return outcome ? outcome : resumed;
+    }
+    const Sector length = table->size();
+    table.reset();
+    std::shared_ptr<Volume> real;
+    Outcome outcome = create(volume->name() + kReal, &real);
+    if (outcome) co_return outcome;
+    Volume::Insertion insertion;
+    insertion.below = real;
+    insertion.above = [this, volume, real, length] {
+        return dm_.build(*volume, row_text(length, "snapshot-origin " + quote_word(real->name())), folder_);
+    };
+    insertion.meanwhile = [this, real, length, wanted] { return make(real, length, wanted); };
+    Task<Outcome> inserting = volume->insert(std::move(insertion), cancel_);
+    outcome = co_await inserting;
+    if (outcome) static_cast<void>(dm_.volumes().remove(*real, false));
+    co_return outcome;
+}
+
+// Without snapshots an origin's volume is again what it was before there was one.
+Task<Outcome> Snapshots::make_single(std::shared_ptr<Volume> origin) {
+    std::shared_ptr<Volume> volume = seen_through(*origin);
+    if (!volume || origin->name() != volume->name() + kReal || has_snapshots(*origin)) co_return Outcome();
+    // Whoever copied for the last snapshot may be about to let go of it.
+    for (int step = 0;; step++) {
+        Task<Outcome> collapsing = volume->collapse(origin, cancel_);
+        Outcome outcome = co_await collapsing;
+        if (!outcome || outcome->error() != EBUSY) co_return outcome;
+        if (step == kPatienceSteps) co_return Outcome();  // somebody uses it otherwise: it stays
+        Executor& executor = dm_.volumes().executor();
+        Task<Status> pause = sleep_until(executor, executor.now_ns() + kPatienceStepNs);
+        Status slept = co_await pause;
+        static_cast<void>(slept);
+    }
+}
+
+// A merge.
+
+Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
+    std::shared_ptr<Table> table = volume->live();
+    if (only_row(table, "snapshot-merge")) co_return Outcome();  // it goes on
+    const Table::Row* row = only_row(table, "snapshot");
+    if (row == nullptr)
+        co_return Refused(EINVAL, "'" + volume->name() + "' is no snapshot",
+                          "a volume whose table is one row of snapshot");
+    const std::vector<Word> words = words_of(*row);
+    const std::string rest = "snapshot-merge " + quote_word(words[0].text) + " " + quote_word(words[1].text) +
+                             " " + words[2].text + " " + words[3].text;
+    std::shared_ptr<Volume> origin = as_volume(table->devices().front());
+    std::shared_ptr<Volume> into = origin ? seen_through(*origin) : nullptr;
+    const Sector length = into ? into->size() : table->size();
+    if (!into) into = volume;
+    row = nullptr;
+    table.reset();
+    std::shared_ptr<Table> merging;
+    if (into == volume) {
+        // It stays, shows what it showed, and is the origin in the end.
+        Outcome outcome = build(*volume, row_text(length, rest), &merging);
+        if (outcome) co_return outcome;
+        Task<Outcome> replacing = volume->replace(std::move(merging), cancel_);
+        outcome = co_await replacing;
+        co_return outcome;
+    }
+    if (volume->open_count() > 0)
+        co_return Refused(EBUSY, "'" + volume->name() + "' is open, and will be gone",
+                          "unmount it, and close its files");
+    const bool was_suspended = volume->suspended();
+    Task<Outcome> suspending = volume->suspend(false, cancel_);
+    Outcome outcome = co_await suspending;
+    if (outcome) co_return outcome;
+    outcome = build(*into, row_text(length, rest), &merging);
+    if (!outcome) {
+        Task<Outcome> replacing = into->replace(std::move(merging), cancel_);
+        outcome = co_await replacing;
+    }
+    merging.reset();
+    if (outcome) {
+        if (was_suspended) co_return outcome;
+        Task<Outcome> resuming = volume->resume(false, nullptr);
+        Outcome resumed = co_await resuming;
+        static_cast<void>(resumed);
+        co_return outcome;
+    }
+    Task<Outcome> removing = dm_.remove(volume, false, cancel_);
+    outcome = co_await removing;
+    if (outcome)
+        co_return Refused(outcome->error(), "the merge has begun, but: " + outcome->reason(),
+                          outcome->remedy());
+    co_return Outcome();
+}
+
+Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
+    std::shared_ptr<Table> table = volume->live();
+    const Table::Row* row = only_row(table, "snapshot-merge");
+    if (row == nullptr) co_return Refused(EINVAL, "nothing merges into '" + volume->name() + "'");
+    const std::string status = row->target->status(StatusKind::info);
+    const size_t slash = status.find('/'), blank = status.find(' ');
+    if (slash == std::string::npos || status.substr(0, slash) != status.substr(blank + 1))
+        co_return Refused(slash == std::string::npos ? EIO : EBUSY, "the merge is not done: " + status,
+                          slash == std::string::npos ? "resume the volume, when what failed is mended"
+                                                     : "wait until the first number is the last");
+    const std::string word = quote_word(words_of(*row)[0].text);
+    std::shared_ptr<Volume> origin = as_volume(table->devices().front());
+    const bool keeps =
+        has_snapshots(*table->devices().front()) || (origin && origin->name() == volume->name() + kReal);
+    row = nullptr;
+    const Sector length = table->size();
+    table.reset();
+    std::shared_ptr<Table> plain;
+    Outcome outcome =
+        build(*volume, row_text(length, keeps ? "snapshot-origin " + word : "linear " + word + " 0"), &plain);
+    if (outcome) co_return outcome;
+    Task<Outcome> replacing = volume->replace(std::move(plain), cancel_);
+    outcome = co_await replacing;
+    if (outcome || !keeps || !origin) co_return outcome;
+    Task<Outcome> making_single = make_single(origin);
+    outcome = co_await making_single;
+    co_return outcome;
+}
+
+// Throwing away.
+
+// A snapshot, or made of such by fork.
+bool Snapshots::is_copy(const Volume& volume, const std::string& prefix) const {
+    std::shared_ptr<Table> table = volume.live();
+    if (!table) return false;
+    bool snapshots = std::all_of(table->rows().begin(), table->rows().end(),
+                                 [](const Table::Row& row) { return row.type == "snapshot"; });
+    if (snapshots) return true;
+    const auto& devices = table->devices();
+    return !devices.empty() && std::all_of(devices.begin(), devices.end(), [&](const auto& device) {
+        std::shared_ptr<Volume> below = as_volume(device);
+        return below && below->name().starts_with(prefix) && is_copy(*below, prefix);
+    });
+}
+
+Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume, std::string prefix) {
+    if (!is_copy(*volume, prefix))
+        co_return Refused(EINVAL, "'" + volume->name() + "' is neither a snapshot nor a copy",
+                          "`dmfs remove` for any other volume");
+    std::vector<std::shared_ptr<Volume>> copies, origins;
+    std::shared_ptr<Table> table = volume->live();
+    const bool is_snapshot = table->rows().front().type == "snapshot";
+    for (const std::shared_ptr<Device>& device : table->devices())
+        if (std::shared_ptr<Volume> below = as_volume(device))
+            (is_snapshot ? origins : copies).push_back(std::move(below));
+    table.reset();
+    Task<Outcome> removing = dm_.remove(volume, false, cancel_);
+    Outcome outcome = co_await removing;
+    if (outcome) co_return outcome;
+    for (const std::shared_ptr<Volume>& copy : copies) {
+        if (!dm_.volumes().by_id(copy->id()) || copy->open_count() > 0) continue;
+        Task<Outcome> dropping = drop(copy, prefix);
+        Outcome dropped = co_await dropping;
+        if (dropped && !outcome) outcome = dropped;
+    }
+    for (const std::shared_ptr<Volume>& origin : origins) {
+        Task<Outcome> making_single = make_single(origin);
+        Outcome single = co_await making_single;
+        if (single && !outcome) outcome = single;
+    }
+    co_return outcome;
+}
+
+// The words.
+
+Task<Outcome> Snapshots::request(std::shared_ptr<Volume> volume, std::vector<Word> words) {
+    const std::string verb = words[0].text;
+    auto usage = [&](const char* text) {
+        return Task<Outcome>::ready(
+            Refused(EINVAL, verb + ": " + std::to_string(words.size() - 1) + " words", text));
+    };
+    if (verb == "snapshot") {
+        if (words.size() < 3 || words.size() > 5) return usage("snapshot NAME COW [P|PO|N [CHUNK]]");
+        Wanted wanted{words[1].text, words[2].text, words.size() > 3 ? words[3].text : "P", 0};
+        if (words.size() > 4) {
+            std::optional<uint64_t> chunk = parse_decimal(words[4].text);
+            if (!chunk || *chunk == 0) return usage("snapshot NAME COW [P|PO|N [CHUNK]]");
+            wanted.chunk = *chunk;
+        }
+        return snapshot(std::move(volume), std::move(wanted));
+    }
+    if (verb == "fork") {
+        if (words.size() < 2 || words.size() > 3) return usage("fork NAME [FOLDER]");
+        return fork(std::move(volume), words[1].text, words.size() > 2 ? words[2].text : "");
+    }
+    if (words.size() != 1) return usage("nothing behind it");
+    if (verb == "merge") return merge(std::move(volume));
+    if (verb == "merged") return merged(std::move(volume));
+    std::string prefix = volume->name() + "-";
+    return drop(std::move(volume), std::move(prefix));
+}
+
+namespace {
+
+Task<Outcome> run_request(DeviceMapper* dm, std::shared_ptr<Volume> volume, std::vector<Word> words,
+                          std::string folder, Cancel* cancel) {
+    Snapshots snapshots(*dm, std::move(folder), cancel);
+    Task<Outcome> doing = snapshots.request(std::move(volume), std::move(words));
+    Outcome outcome = co_await doing;
+    co_return outcome;
+}
+
+}  // namespace
+
+bool is_snapshot_request(const std::string& verb) {
+    constexpr std::string_view kVerbs[] = {"snapshot", "fork", "merge", "merged", "drop"};
+    return std::find(std::begin(kVerbs), std::end(kVerbs), verb) != std::end(kVerbs);
+}
+
+Task<Outcome> snapshot_request(DeviceMapper* dm, std::shared_ptr<Volume> volume, std::vector<Word> words,
+                               std::string folder, Cancel* cancel) {
+    return run_request(dm, std::move(volume), std::move(words), std::move(folder), cancel);
+}
+
+}  // namespace dmfs

@@ -1,0 +1,267 @@
+// Snapshots for people: what each request makes of the tables, and that a request that is refused
+// leaves everything as it was.
+
+#include "dm/snapshots.h"
+
+#include <atomic>
+#include <thread>
+
+#include "catch.h"
+#include "dm/device_mapper.h"
+#include "engine/support.h"
+
+using namespace dmfs;
+using namespace dmfs::test;
+
+namespace {
+
+constexpr Sector kSize = 2048;
+
+struct World {
+    Running executor;
+    DeviceMapper dm{*executor, "", {}};
+
+    std::shared_ptr<Volume> volume(const std::string& name, const std::string& table) {
+        std::shared_ptr<Volume> volume = dm.create(name);
+        if (Outcome refused = run(*executor, volume->replace(dm.build(*volume, table, "/"), nullptr)))
+            throw *refused;
+        return volume;
+    }
+    std::shared_ptr<Volume> find(const std::string& name) { return dm.volumes().by_name(name); }
+    Outcome ask(const std::string& name, const std::string& words) {
+        return run(*executor, dm.set_state(find(name), words + "\n", "/", nullptr));
+    }
+    // Every volume's table, in the order of their names.
+    std::string tables() {
+        std::string text;
+        for (const auto& volume : dm.volumes().volumes())
+            text += volume->name() + ": " + table_text(*volume, Which::live);
+        return text;
+    }
+    std::string status(const std::string& name) { return status_text(*find(name), Which::live); }
+
+    void write(const std::string& name, Sector sector, Sector count, uint64_t tag) {
+        Memory memory(bytes_of(count));
+        for (Sector s = 0; s < count; s++) stamp(memory.data() + bytes_of(s), tag, sector + s);
+        CHECK(run(*executor, find(name)->io(bio_of(Op::write, sector, count, &memory))));
+    }
+    uint64_t tag(const std::string& name, Sector sector) {
+        Memory memory(kSectorBytes);
+        if (!run(*executor, find(name)->io(bio_of(Op::read, sector, 1, &memory)))) return UINT64_MAX;
+        uint64_t tag = 0;
+        memcpy(&tag, memory.data(), sizeof tag);
+        return tag;
+    }
+    void no_suspended() {
+        for (const auto& volume : dm.volumes().volumes()) CHECK_FALSE(volume->suspended());
+    }
+};
+
+const std::string kDisk = "0 2048 linear ram:1M:a 0\n";
+
+}  // namespace
+
+TEST_CASE("snapshot puts a volume below, drop takes it away again") {
+    World world;
+    world.volume("disk", kDisk);
+    world.write("disk", 0, 16, 1);
+    REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
+    CHECK(world.tables() ==
+          "disk: 0 2048 snapshot-origin disk-real\n"
+          "disk-real: 0 2048 linear ram:1M:a 0\n"
+          "one: 0 2048 snapshot disk-real ram:2M:c P 8\n");
+    REQUIRE_FALSE(world.ask("disk", "snapshot two ram:2M:d N 16"));
+    CHECK(world.status("two") == "0 2048 snapshot 0/4096 0\n");
+    world.write("disk", 0, 8, 2);
+    world.write("two", 8, 8, 3);
+    CHECK((world.tag("one", 0) == 1 && world.tag("one", 8) == 1));
+    CHECK((world.tag("two", 0) == 1 && world.tag("two", 8) == 3));
+    world.no_suspended();
+    REQUIRE_FALSE(world.ask("one", "drop"));
+    CHECK(world.find("disk-real"));
+    REQUIRE_FALSE(world.ask("two", "drop"));
+    CHECK(world.tables() == "disk: " + kDisk);
+    CHECK((world.tag("disk", 0) == 2 && world.tag("disk", 8) == 1));
+    world.no_suspended();
+}
+
+TEST_CASE("a table that is put below keeps its state, and tells its new volume of events") {
+    World world;
+    std::shared_ptr<Volume> disk = world.volume("disk", "0 2048 chaos ram:1M:a 0 1 bad:error,sectors=8+1\n");
+    std::string answer;
+    CHECK_FALSE(
+        run(*world.executor, world.dm.message(disk, "0 add worse:error,sectors=16+1", &answer, nullptr)));
+    CHECK(world.tag("disk", 8) == UINT64_MAX);
+    uint32_t events = disk->event_number();
+    REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
+    CHECK(world.tag("disk", 16) == UINT64_MAX);
+    CHECK(disk->event_number() == events);
+    CHECK(world.find("disk-real")->event_number() == 1);
+    REQUIRE_FALSE(world.ask("one", "drop"));
+    CHECK(world.tag("disk", 16) == UINT64_MAX);
+    CHECK(disk->event_number() == events + 1);
+}
+
+TEST_CASE("a snapshot that is refused leaves everything as it was") {
+    World world;
+    world.volume("disk", kDisk);
+    world.volume("taken", kDisk);
+    world.volume("kept-real", kDisk);
+    world.volume("kept", kDisk);
+    const std::string before = world.tables();
+    CHECK(world.ask("disk", "snapshot one /nowhere/cow")->error() == ENOENT);
+    CHECK(world.ask("disk", "snapshot taken ram:2M:c")->error() == EBUSY);
+    CHECK(world.ask("disk", "snapshot one ram:2M:c X")->error() == EINVAL);
+    CHECK(world.ask("disk", "snapshot one ram:2M:c P 3")->error() == EINVAL);
+    CHECK(world.ask("disk", "snapshot one ram:4K:c")->error() == EIO);  // no room for an area
+    CHECK(world.ask("kept", "snapshot one ram:2M:c")->error() == EBUSY);
+    CHECK(world.ask("disk", "snapshot one")->error() == EINVAL);
+    CHECK_FALSE(load(*world.find("disk"), world.dm.build(*world.find("disk"), "0 8 zero\n", "/")));
+    CHECK(world.ask("disk", "snapshot one ram:2M:c")->error() == EBUSY);
+    world.find("disk")->clear();
+    CHECK(world.tables() == before);
+    world.no_suspended();
+    world.write("disk", 0, 8, 4);
+    CHECK(world.tag("disk", 0) == 4);
+}
+
+TEST_CASE("a snapshot of a suspended volume leaves it suspended") {
+    World world;
+    std::shared_ptr<Volume> disk = world.volume("disk", kDisk);
+    CHECK_FALSE(run(*world.executor, disk->suspend(false, nullptr)));
+    REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
+    CHECK(disk->suspended());
+    CHECK(world.tag("one", 0) == 0);
+    CHECK_FALSE(run(*world.executor, disk->resume(false, nullptr)));
+    world.write("disk", 0, 8, 2);
+    CHECK(world.tag("one", 0) == 0);
+}
+
+TEST_CASE("merge rolls a volume back while it is in use, merged makes it what it was") {
+    World world;
+    world.volume("disk", kDisk);
+    world.write("disk", 0, 64, 1);
+    REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
+    REQUIRE_FALSE(world.ask("disk", "snapshot two ram:2M:d"));
+    world.write("disk", 0, 32, 2);
+    world.write("one", 8, 8, 3);
+    {
+        std::shared_ptr<Volume> held = world.dm.volumes().open(world.find("one"));
+        CHECK(world.ask("one", "merge")->error() == EBUSY);
+    }
+    CHECK(world.ask("disk", "merge")->error() == EINVAL);
+    REQUIRE_FALSE(world.ask("one", "merge"));
+    CHECK_FALSE(world.find("one"));
+    CHECK((world.tag("disk", 0) == 1 && world.tag("disk", 8) == 3 && world.tag("disk", 40) == 1));
+    REQUIRE(soon([&] { return world.status("disk") == "0 2048 snapshot-merge 16/4096 16\n"; }));
+    REQUIRE_FALSE(world.ask("disk", "merged"));
+    // The other snapshot needs the origin still.
+    CHECK(world.tables() ==
+          "disk: 0 2048 snapshot-origin disk-real\n"
+          "disk-real: 0 2048 linear ram:1M:a 0\n"
+          "two: 0 2048 snapshot disk-real ram:2M:d P 8\n");
+    CHECK((world.tag("two", 0) == 1 && world.tag("two", 8) == 1));
+    REQUIRE_FALSE(world.ask("two", "merge"));
+    REQUIRE(soon([&] { return !world.ask("disk", "merged"); }));
+    CHECK(world.tables() == "disk: " + kDisk);
+    CHECK((world.tag("disk", 0) == 1 && world.tag("disk", 8) == 1));
+    CHECK(world.ask("disk", "merged")->error() == EINVAL);
+    world.no_suspended();
+}
+
+TEST_CASE("a snapshot without an origin's volume merges in its own place") {
+    World world;
+    world.volume("over", "0 2048 snapshot ram:1M:a ram:2M:c P 8\n");
+    world.write("over", 0, 8, 5);
+    std::shared_ptr<Volume> held = world.dm.volumes().open(world.find("over"));
+    REQUIRE_FALSE(world.ask("over", "merge"));
+    REQUIRE(soon([&] { return !world.ask("over", "merged"); }));
+    CHECK(world.tables() == "over: 0 2048 linear ram:1M:a 0\n");
+    CHECK(world.tag("over", 0) == 5);
+}
+
+TEST_CASE("fork copies a stack, and neither sees what the other does") {
+    World world;
+    world.volume("low", kDisk);
+    world.volume("fast", "0 2048 striped 2 8 ram:512K:l 0 ram:512K:r 0\n");
+    world.volume("top", "0 2048 linear low 0\n2048 1024 linear fast 0\n3072 8 zero\n");
+    world.write("top", 0, 3072, 1);
+    const std::string before = world.tables();
+    REQUIRE_FALSE(world.ask("top", "fork copy"));
+    CHECK(world.tables() ==
+          "copy: 0 2048 linear copy-low 0\n2048 1024 linear copy-fast 0\n3072 8 zero \n"
+          "copy-fast: 0 2048 snapshot fast-real ram:1048576:copy-fast N 8\n"
+          "copy-low: 0 2048 snapshot low-real ram:1048576:copy-low N 8\n"
+          "fast: 0 2048 snapshot-origin fast-real\n"
+          "fast-real: 0 2048 striped 2 8 ram:512K:l 0 ram:512K:r 0\n"
+          "low: 0 2048 snapshot-origin low-real\n"
+          "low-real: 0 2048 linear ram:1M:a 0\n"
+          "top: 0 2048 linear low 0\n2048 1024 linear fast 0\n3072 8 zero \n");
+    world.write("copy", 2040, 16, 2);
+    world.write("top", 8, 8, 3);
+    CHECK((world.tag("top", 2040) == 1 && world.tag("top", 2050) == 1 && world.tag("top", 8) == 3));
+    CHECK((world.tag("copy", 2040) == 2 && world.tag("copy", 2050) == 2 && world.tag("copy", 8) == 1));
+    // A copy of the copy: its lower volumes are snapshots, whose tables name memory.
+    REQUIRE_FALSE(world.ask("copy", "fork again"));
+    CHECK((world.tag("again", 2040) == 2 && world.tag("again", 8) == 1));
+    REQUIRE_FALSE(world.ask("again", "drop"));
+    REQUIRE_FALSE(world.ask("copy", "drop"));
+    CHECK(world.tables() == before);
+    CHECK(world.tag("top", 8) == 3);
+    world.no_suspended();
+}
+
+TEST_CASE("a fork that is refused in the middle is undone") {
+    World world;
+    world.volume("low", kDisk);
+    world.volume("fast", "0 2048 linear ram:1M:b 0\n");
+    world.volume("top", "0 2048 linear low 0\n2048 1024 linear fast 0\n");
+    world.volume("copy-fast", "0 8 zero\n");
+    const std::string before = world.tables();
+    CHECK(world.ask("top", "fork copy")->error() == EBUSY);
+    CHECK(world.tables() == before);
+    CHECK(world.ask("top", "fork top")->error() == EBUSY);
+    CHECK(world.tables() == before);
+    CHECK(world.ask("top", "fork other /nowhere")->error() == ENOENT);
+    CHECK(world.tables() == before);
+    world.no_suspended();
+}
+
+TEST_CASE("drop refuses what is neither a snapshot nor a copy") {
+    World world;
+    world.volume("db-log", kDisk);
+    world.volume("db", "0 2048 linear db-log 0\n");
+    CHECK(world.ask("db", "drop")->error() == EINVAL);
+    CHECK(world.ask("db-log", "drop")->error() == EINVAL);
+    CHECK(world.find("db-log"));
+}
+
+TEST_CASE("writers notice nothing of snapshots that come and go below them") {
+    World world;
+    world.volume("disk", kDisk);
+    std::atomic<bool> stop{false}, wrong{false};
+    std::vector<std::thread> writers;
+    for (uint64_t w = 0; w < 3; w++)
+        writers.emplace_back([&, w] {
+            std::shared_ptr<Volume> disk = world.find("disk");
+            for (uint64_t n = 0; !stop; n++) {
+                Sector sector = w * 512 + n % 60 * 8;
+                Memory memory(bytes_of(8)), seen(bytes_of(8));
+                for (Sector s = 0; s < 8; s++) stamp(memory.data() + bytes_of(s), n, sector + s);
+                if (!run(*world.executor, disk->io(bio_of(Op::write, sector, 8, &memory)))) wrong = true;
+                if (!run(*world.executor, disk->io(bio_of(Op::read, sector, 8, &seen)))) wrong = true;
+                if (memcmp(memory.data(), seen.data(), bytes_of(8)) != 0) wrong = true;
+            }
+        });
+    for (int i = 0; i < 30; i++) {
+        CHECK_FALSE(world.ask("disk", "snapshot one ram:2M:c" + std::to_string(i)));
+        uint64_t before = world.tag("one", 8);
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        CHECK(world.tag("one", 8) == before);
+        CHECK_FALSE(world.ask("one", "drop"));
+    }
+    stop = true;
+    for (std::thread& writer : writers) writer.join();
+    CHECK_FALSE(wrong);
+    CHECK(world.tables() == "disk: " + kDisk);
+}

@@ -518,8 +518,17 @@ TEST_CASE("what may still be on disk and may not is not written any more") {
     CHECK(world.write(*snap, 0, 1, 5));
     CHECK(world.write(*snap, 8, 1, 5));
 
-    // The next resume tries again.
+    // The next resume tries again. That it fails earlier makes nothing certain.
     world.cow.mend();
+    world.origin.fail_at(Op::write, 17, EIO);
+    world.origin.forget();
+    CHECK_FALSE(world.suspend(*snap));
+    CHECK_FALSE(world.resume(*snap));
+    REQUIRE(soon([&] { return !world.origin.seen().empty() && world.origin.seen().back().op == Op::write; }));
+    a_moment();
+    CHECK(world.write(*snap, 16, 1, 5) == Status(EIO));
+
+    world.origin.mend();
     CHECK_FALSE(world.suspend(*snap));
     CHECK_FALSE(world.resume(*snap));
     REQUIRE(soon([&] { return all_zero(world.cow.at(8), bytes_of(8)); }));

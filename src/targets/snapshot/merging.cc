@@ -72,6 +72,11 @@ Task<Status> Cow::begin_merging(size_t most_runs, std::vector<MergeRun>* batch) 
 }
 
 Task<Status> Cow::end_merging(std::vector<MergeRun> batch, size_t merged) {
+    {
+        // Stuck it remains, until all of it is merged once more and forgotten.
+        std::lock_guard guard(mutex_);
+        if (!stuck_batch_.empty() && merged < batch.size()) co_return kOk;
+    }
     batch.resize(merged);
     size_t chunks = 0;
     each_chunk(batch, [&](const Entry&) { chunks++; });

@@ -1,0 +1,169 @@
+#include "cli/cow_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "base/refused.h"
+#include "base/words.h"
+#include "formats/exception_store.h"
+
+namespace dmfs::cli {
+
+namespace {
+
+namespace stdfs = std::filesystem;
+
+constexpr uint64_t kMiB = 1 << 20;
+// Labels of disks, volumes and filesystems are within; the last is that of btrfs, at 64 KiB.
+constexpr size_t kLabels = 128 << 10;
+constexpr uint32_t kUsualChunk = 8;  // sectors
+
+class OpenFile {
+  public:
+    explicit OpenFile(int fd) : fd_(fd) {}
+    OpenFile(const OpenFile&) = delete;
+    OpenFile& operator=(const OpenFile&) = delete;
+    ~OpenFile() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    int fd() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+std::string absolute(const std::string& path) {
+    std::error_code error;
+    stdfs::path found = stdfs::weakly_canonical(stdfs::absolute(path, error), error);
+    if (error) throw Refused(error.value(), "cannot find " + path);
+    return found;
+}
+
+// Some filesystems cannot sync a folder; the file itself is safe by then.
+void sync_folder_of(const std::string& path) {
+    OpenFile folder(::open(path.substr(0, path.rfind('/') + 1).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.fd() >= 0) static_cast<void>(::fsync(folder.fd()));
+}
+
+}  // namespace
+
+CowOptions::CowOptions(const Options& options) {
+    auto text = [&](const char* name) -> std::optional<std::string> {
+        auto found = options.own.find(name);
+        return found == options.own.end() ? std::nullopt : std::optional(found->second);
+    };
+    file = text("cow");
+    size = text("size");
+    transient = text("transient").has_value();
+    keep = text("keep-cow").has_value();
+    if (std::optional<std::string> said = text("chunk")) {
+        std::optional<uint64_t> bytes = parse_size(*said);
+        if (!bytes || *bytes % kSectorBytes != 0 || !exception_store::is_chunk(sectors_in(*bytes)))
+            throw Refused(EINVAL, "'" + *said + "' is no size of chunks",
+                          "a power of two from 512 bytes to 1G, such as 4K or 64K");
+        chunk = sectors_in(*bytes);
+    }
+}
+
+uint64_t CowOptions::size_for(uint64_t origin_bytes) const {
+    if (size) {
+        std::string_view text = *size;
+        bool percent = text.ends_with('%');
+        if (percent) text.remove_suffix(1);
+        std::optional<uint64_t> number = percent ? parse_decimal(text) : parse_size(text);
+        if (!number || *number == 0 || (percent && *number > 1000))
+            throw Refused(EINVAL, "'" + *size + "' is no size", "such as 512M, 10G, or 20% of the origin");
+        uint64_t bytes = percent ? origin_bytes / 100 * *number : *number;
+        return std::max(bytes, kMiB) / kMiB * kMiB;
+    }
+    const auto sectors = static_cast<uint32_t>(chunk != 0 ? chunk : kUsualChunk);
+    const uint64_t chunks = origin_bytes / bytes_of(sectors) + 1;
+    const uint64_t bytes = exception_store::Areas(sectors).chunks_for(chunks) * bytes_of(sectors);
+    // One more, for the chunks of devices with large blocks, which the mount chooses.
+    return (bytes / kMiB + 2) * kMiB;
+}
+
+CowFile::CowFile(const std::string& path, uint64_t bytes, bool size_was_said, bool may_go_on)
+    : path_(absolute(path)), bytes_(bytes) {
+    int fd = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    made_ = fd >= 0;
+    if (!made_ && errno == EEXIST) fd = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
+    OpenFile file(fd);
+    if (fd < 0) throw Refused(errno, "cannot make the COW file " + path_);
+    try {
+        struct stat found;
+        if (::fstat(fd, &found) != 0) throw Refused(errno, "cannot stat " + path_);
+        if (!S_ISREG(found.st_mode) && !S_ISBLK(found.st_mode))
+            throw Refused(ENOTBLK, path_ + " is neither a file nor a block device");
+        if (S_ISREG(found.st_mode) && found.st_size == 0) {
+            if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0)
+                throw Refused(errno, "cannot make " + path_ + " of " + size_text(bytes),
+                              "--size SIZE makes it smaller; a snapshot whose file is full is lost");
+            if (::fsync(fd) != 0) throw Refused(errno, "cannot sync " + path_);
+            sync_folder_of(path_);
+            return;
+        }
+        if (size_was_said)
+            throw Refused(EEXIST, path_ + " is there, and has a size", "--size is for a file that is made");
+        off_t end = ::lseek(fd, 0, SEEK_END);
+        bytes_ = end < 0 ? 0 : static_cast<uint64_t>(end);
+        check_contents(fd, may_go_on);
+    } catch (const Refused&) {
+        if (made_) ::unlink(path_.c_str());
+        throw;
+    }
+}
+
+// What is there already must not be somebody's data.
+void CowFile::check_contents(int fd, bool may_go_on) {
+    std::vector<std::byte> begin(kLabels);
+    ssize_t got = ::pread(fd, begin.data(), begin.size(), 0);
+    if (got < 0) throw Refused(errno, "cannot read " + path_);
+    begin.resize(static_cast<size_t>(got));
+    if (std::ranges::all_of(begin, [](std::byte byte) { return byte == std::byte{0}; })) return;
+    bool is_store = false;
+    try {
+        goes_on_ = begin.size() >= exception_store::kHeaderBytes && !exception_store::is_new(begin) &&
+                   exception_store::decode(begin).valid;
+        is_store = goes_on_;
+    } catch (const Refused&) {  // something else
+    }
+    if (may_go_on && goes_on_) return;
+    throw Refused(EEXIST, path_ + (is_store ? " has the exceptions of another snapshot" : " has data in it"),
+                  is_store ? "another file; or a table of `snapshot` that goes on with it: see dmfs-snapshot(7)"
+                           : "a file that is not there yet, or one full of zeros");
+}
+
+CowFile::CowFile(CowFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      bytes_(other.bytes_),
+      made_(std::exchange(other.made_, false)),
+      goes_on_(other.goes_on_) {}
+
+CowFile::~CowFile() {
+    if (made_) ::unlink(path_.c_str());
+}
+
+bool delete_cow(const std::string& word) {
+    struct stat found;
+    if (!word.starts_with('/') || ::lstat(word.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return false;
+    if (::unlink(word.c_str()) != 0) throw Refused(errno, "cannot delete " + word);
+    return true;
+}
+
+std::string size_text(uint64_t bytes) {
+    constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    size_t unit = 0;
+    auto shown = static_cast<double>(bytes);
+    for (; shown >= 1024 && unit + 1 < std::size(kUnits); unit++) shown /= 1024;
+    return unit == 0 ? fmt::format("{} bytes", bytes) : fmt::format("{:.1f} {}", shown, kUnits[unit]);
+}
+
+}  // namespace dmfs::cli

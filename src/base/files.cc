@@ -1,11 +1,24 @@
 #include "base/files.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <fstream>
 
 namespace dmfs {
+
+OpenFile::~OpenFile() {
+    if (good()) static_cast<void>(close());
+}
+
+int OpenFile::close() { return ::close(std::exchange(fd_, -1)); }
+
+void sync_folder_of(const std::string& path) {
+    std::string folder = path.find('/') == std::string::npos ? "." : path.substr(0, path.rfind('/') + 1);
+    OpenFile open(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (open.good()) static_cast<void>(::fsync(open.fd()));
+}
 
 std::string first_line(const std::string& path) {
     std::ifstream file(path);

@@ -1,11 +1,34 @@
-// Small files, whole: the kernel's in /sys and /proc, and those that commands write.
+// Files: small ones, whole (the kernel's in /sys and /proc, and those that commands write), and
+// open ones.
 
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace dmfs {
+
+// A file descriptor, closed at the end.
+class OpenFile {
+  public:
+    explicit OpenFile(int fd) : fd_(fd) {}
+    OpenFile(const OpenFile&) = delete;
+    OpenFile& operator=(const OpenFile&) = delete;
+    ~OpenFile();
+
+    int fd() const { return fd_; }
+    bool good() const { return fd_ >= 0; }
+    // Earlier than at the end, for what close(2) alone reports.
+    int close();
+
+  private:
+    int fd_;
+};
+
+// Makes a new name in a folder durable: that of the file `path`, which is durable itself. Where a
+// filesystem cannot do that, nothing is said.
+void sync_folder_of(const std::string& path);
 
 // The first line of a file, without its newline; empty where there is none.
 std::string first_line(const std::string& path);

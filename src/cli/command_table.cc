@@ -23,6 +23,11 @@ const std::vector<Command>& command_table() {
         {"verity", "open NAME DATA HASH ROOT_DIGEST|@FILE [VERITY_OPTION...]", 1, 5, verity},
         {"verity", "table DATA HASH ROOT_DIGEST|@FILE [VERITY_OPTION...]", 1, 5, verity},
         {"verity", "dump HASH [--hash-offset BYTES]", 1, 5, verity},
+        {"snapshot", "VOLUME NAME [--cow FILE] [--size SIZE] [--chunk SIZE] [--transient]", 1, 2, snapshot},
+        {"merge", "NAME [--background] [--keep-cow]", 0, 1, merge},
+        {"overlay", "FILE NAME [--cow FILE] [--size SIZE] [--chunk SIZE] [--transient]", 2, 2, overlay},
+        {"fork", "VOLUME NAME [--cow FOLDER] [--size SIZE]", 1, 2, fork},
+        {"drop", "NAME [--keep-cow]", 0, 1, drop},
 
         {"explain", "VOLUME SECTOR[+COUNT] [--write|OPERATION] [--dot]", 0, 3, explain},
         {"explain", "--reverse FILE OFFSET[+LENGTH]", 0, 3, explain},

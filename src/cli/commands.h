@@ -66,6 +66,13 @@ int attach(Invocation& invocation);
 int detach(Invocation& invocation);
 int save(Invocation& invocation);
 
+// snapshot.cc, merge.cc
+int snapshot(Invocation& invocation);
+int overlay(Invocation& invocation);
+int fork(Invocation& invocation);
+int drop(Invocation& invocation);
+int merge(Invocation& invocation);
+
 // replay.cc, verity.cc
 int replay(Invocation& invocation);
 int verity(Invocation& invocation);

@@ -1,7 +1,6 @@
 #include "cli/cow_file.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,8 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/files.h"
 #include "base/refused.h"
 #include "base/words.h"
+#include "cli/escape.h"
 #include "formats/exception_store.h"
 
 namespace dmfs::cli {
@@ -25,31 +26,11 @@ constexpr uint64_t kMiB = 1 << 20;
 constexpr size_t kLabels = 128 << 10;
 constexpr uint32_t kUsualChunk = 8;  // sectors
 
-class OpenFile {
-  public:
-    explicit OpenFile(int fd) : fd_(fd) {}
-    OpenFile(const OpenFile&) = delete;
-    OpenFile& operator=(const OpenFile&) = delete;
-    ~OpenFile() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    int fd() const { return fd_; }
-
-  private:
-    int fd_;
-};
-
 std::string absolute(const std::string& path) {
     std::error_code error;
     stdfs::path found = stdfs::weakly_canonical(stdfs::absolute(path, error), error);
     if (error) throw Refused(error.value(), "cannot find " + path);
     return found;
-}
-
-// Some filesystems cannot sync a folder; the file itself is safe by then.
-void sync_folder_of(const std::string& path) {
-    OpenFile folder(::open(path.substr(0, path.rfind('/') + 1).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (folder.fd() >= 0) static_cast<void>(::fsync(folder.fd()));
 }
 
 }  // namespace
@@ -137,8 +118,9 @@ void CowFile::check_contents(int fd, bool may_go_on) {
     }
     if (may_go_on && goes_on_) return;
     throw Refused(EEXIST, path_ + (is_store ? " has the exceptions of another snapshot" : " has data in it"),
-                  is_store ? "another file; or a table of `snapshot` that goes on with it: see dmfs-snapshot(7)"
-                           : "a file that is not there yet, or one full of zeros");
+                  is_store
+                      ? "another file; or a table of `snapshot` that goes on with it: see dmfs-snapshot(7)"
+                      : "a file that is not there yet, or one full of zeros");
 }
 
 CowFile::CowFile(CowFile&& other) noexcept
@@ -156,14 +138,6 @@ bool delete_cow(const std::string& word) {
     if (!word.starts_with('/') || ::lstat(word.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return false;
     if (::unlink(word.c_str()) != 0) throw Refused(errno, "cannot delete " + word);
     return true;
-}
-
-std::string size_text(uint64_t bytes) {
-    constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    size_t unit = 0;
-    auto shown = static_cast<double>(bytes);
-    for (; shown >= 1024 && unit + 1 < std::size(kUnits); unit++) shown /= 1024;
-    return unit == 0 ? fmt::format("{} bytes", bytes) : fmt::format("{:.1f} {}", shown, kUnits[unit]);
 }
 
 }  // namespace dmfs::cli

@@ -50,7 +50,4 @@ class CowFile {
 // anything else, which stays.
 bool delete_cow(const std::string& word);
 
-// As people say it: "1.5 GiB".
-std::string size_text(uint64_t bytes);
-
 }  // namespace dmfs::cli

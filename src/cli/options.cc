@@ -151,6 +151,12 @@ const option kLong[] = {
     {"fec-offset", required_argument, nullptr, kOwn},
     {"fec-roots", required_argument, nullptr, kOwn},
     {"root-hash-file", required_argument, nullptr, kOwn},
+    {"cow", required_argument, nullptr, kOwn},
+    {"size", required_argument, nullptr, kOwn},
+    {"chunk", required_argument, nullptr, kOwn},
+    {"transient", no_argument, nullptr, kOwn},
+    {"keep-cow", no_argument, nullptr, kOwn},
+    {"background", no_argument, nullptr, kOwn},
     // Nodes under /dev, udev and read-ahead are the kernel's; dmsetup's scripts may ask for them.
     {"addnodeoncreate", no_argument, nullptr, kIgnored},
     {"addnodeonresume", no_argument, nullptr, kIgnored},

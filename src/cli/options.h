@@ -60,7 +60,8 @@ struct Options {
     std::optional<double> delay;  // seconds
     std::string root;             // where doctor takes the host's files from: for tests
 
-    // What one command alone reads, by name: those of `verity` are veritysetup's.
+    // What a few commands alone read, by name: those of `verity` (veritysetup's), and those about
+    // COW files.
     std::map<std::string, std::string, std::less<>> own;
 
     bool help = false, version = false;

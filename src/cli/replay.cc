@@ -15,12 +15,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <functional>
 
 #include "base/units.h"
 #include "base/words.h"
 #include "cli/commands.h"
+#include "cli/progress.h"
 #include "formats/write_log.h"
 
 namespace dmfs::cli {
@@ -295,38 +295,17 @@ int run_command(const std::string& command, const std::string& file, const Recor
     return WIFEXITED(result) ? WEXITSTATUS(result) : 128 + WTERMSIG(result);
 }
 
-// A line on a terminal that says how far it is, from the second second on.
-class Progress {
-  public:
-    explicit Progress(uint64_t end) : end_(end), shown_(isatty(STDERR_FILENO) == 1) {}
-    ~Progress() {
-        if (printed_) fmt::print(stderr, "\r\033[K");
-    }
-    void at(uint64_t number) {
-        auto now = std::chrono::steady_clock::now();
-        if (!shown_ || now < next_) return;
-        next_ = now + std::chrono::milliseconds(200);
-        fmt::print(stderr, "\rreplay: entry {} of {}\033[K", number, end_);
-        printed_ = true;
-    }
-
-  private:
-    uint64_t end_;
-    bool shown_, printed_ = false;
-    std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::seconds(1);
-};
-
 int repeat(Log& log, const Options& options) {
     Range range = range_of(log, options);
     std::function<bool(const Record&)> is_point = points_of(options);
     File onto(*options.onto, O_RDWR | O_CREAT);
     if (onto.same_as(log.file())) throw Refused(EINVAL, "the log cannot be replayed onto itself");
-    Progress progress(range.to);
+    Progress progress;
     uint64_t repeated = 0, runs = 0, last = 0;
     int code = 0;
     log.each([&](const Record& record) {
         if (!range.begun(record)) return !range.ends_with(record);
-        progress.at(record.number);
+        if (progress.due()) progress.text(fmt::format("replay: entry {} of {}", record.number, range.to));
         log.repeat(record, onto);
         repeated++;
         last = record.number;

@@ -147,13 +147,7 @@ void write_atomically(const std::string& path, const std::string& text) {
         unlink(temporary.c_str());
         throw Refused(error, "cannot write " + path);
     }
-    std::string folder = path.find('/') == std::string::npos ? "." : path.substr(0, path.rfind('/') + 1);
-    int folder_fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder_fd >= 0) {
-        // Some filesystems cannot sync a folder; the file itself is safe by then.
-        (void)fsync(folder_fd);
-        close(folder_fd);
-    }
+    sync_folder_of(path);
 }
 
 }  // namespace

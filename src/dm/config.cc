@@ -26,6 +26,7 @@ struct TomlGaveUp {};
 // clang-format on
 
 #include <algorithm>
+#include <sstream>
 #include <set>
 
 #include "base/hide.h"
@@ -341,6 +342,27 @@ std::string quoted_table(const Config::Volume& volume) {
 
 Config parse_config(std::string_view text, const std::string& file_name) {
     return ConfigReader(text, file_name).read();
+}
+
+std::vector<const Config::Volume*> making_order(const Config& config) {
+    std::vector<const Config::Volume*> order, last;
+    auto stands_on = [](const std::string& word, const Config::Volume& other) {
+        return word == other.name || word.ends_with("/" + other.name) ||
+               (other.minor && word == "0:" + std::to_string(*other.minor));
+    };
+    for (const Config::Volume& volume : config.volumes) {
+        bool waits = false;
+        std::istringstream lines(volume.table);
+        for (std::string line; std::getline(lines, line);) {
+            const std::vector<Word> words = split_words(without_comment(line));
+            waits |= words.size() > 2 && words[2].text == "snapshot-merge";
+            for (const Word& word : words)
+                for (const Config::Volume* other : last) waits |= stands_on(word.text, *other);
+        }
+        (waits ? last : order).push_back(&volume);
+    }
+    order.insert(order.end(), last.begin(), last.end());
+    return order;
 }
 
 std::string format_config(const Config& config) {

@@ -18,7 +18,9 @@
 //
 // Volumes are made in the order of the file: one that stands on another stands
 // behind it. (Any order could be sorted out only by understanding every target's
-// words.) A volume without a table is made empty.
+// words.) But a merge begins with its volume, and every other snapshot of its origin
+// has to be there by then: volumes of snapshot-merge are made last, and what stands
+// on them. A volume without a table is made empty.
 
 #pragma once
 
@@ -60,6 +62,8 @@ struct Config {
 
 // Throws Refused with the place, which calls the text `file_name`.
 Config parse_config(std::string_view text, const std::string& file_name);
+// All volumes, in the order in which they are to be made.
+std::vector<const Config::Volume*> making_order(const Config& config);
 // Throws Refused where a name or a table is not UTF-8, which is all that TOML holds.
 std::string format_config(const Config& config);
 

@@ -18,24 +18,6 @@ namespace dmfs {
 
 namespace {
 
-class OpenFile {
-  public:
-    explicit OpenFile(int fd) : fd_(fd) {}
-    ~OpenFile() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    OpenFile(const OpenFile&) = delete;
-    OpenFile& operator=(const OpenFile&) = delete;
-
-    int fd() const { return fd_; }
-    bool good() const { return fd_ >= 0; }
-    // close(2) may be what reports that a table was refused.
-    int close() { return ::close(std::exchange(fd_, -1)); }
-
-  private:
-    int fd_;
-};
-
 // The rest of an open file, or the errno that ended it.
 int read_all(int fd, std::string& text) {
     char buffer[65536];

@@ -265,7 +265,8 @@ void DeviceMapper::create_configured(const Config& config, const std::string& fi
             throw Refused(refused).at(Place{file, wanted.line, {}, 0, 0});
         }
     }
-    for (const Config::Volume& wanted : config.volumes) {
+    for (const Config::Volume* each : making_order(config)) {
+        const Config::Volume& wanted = *each;
         std::shared_ptr<Volume> volume;
         try {
             volume = create(wanted.name, wanted.uuid, wanted.minor);

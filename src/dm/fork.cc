@@ -4,8 +4,8 @@
 //      |-- low  linear a.img        |       |-- copy-low   snapshot of low-real, transient
 //      `-- fast striped ...         ...     `-- copy-fast  likewise
 //
-// Volumes that stand on something else than volumes are copied as snapshots of what they show;
-// those above them are built again from their tables, over the copies.
+// Volumes that stand on something else than volumes, or have snapshots already, are copied as
+// snapshots of what they show; those above them are built again from their tables, over the copies.
 
 #include <map>
 
@@ -67,6 +67,7 @@ Outcome Snapshots::collect(const std::shared_ptr<Volume>& volume, Copying* copyi
 
 bool Snapshots::is_bottom(const Volume& volume) const {
     std::shared_ptr<Table> table = volume.live();
+    if (only_row(table, "snapshot-origin") != nullptr) return true;
     return std::any_of(table->devices().begin(), table->devices().end(),
                        [&](const auto& device) { return !as_volume(device); });
 }

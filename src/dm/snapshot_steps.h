@@ -13,6 +13,9 @@ namespace dmfs {
 inline constexpr const char* kReal = "-real";  // the name of what is put below a volume
 inline constexpr Sector kSnapshotChunk = 8;    // unless said otherwise: lvcreate's 4 KiB
 
+// The row of a table that has one, of that target; nullptr otherwise.
+const Table::Row* only_row(const std::shared_ptr<Table>& table, std::string_view type);
+
 class Snapshots {
   public:
     Snapshots(DeviceMapper& dm, std::string folder, Cancel* cancel)
@@ -23,7 +26,7 @@ class Snapshots {
   private:
     // What a new snapshot is made of.
     struct Wanted {
-        std::string name, cow, type = "P";
+        std::string name, cow, type;
         Sector chunk = 0;
     };
 

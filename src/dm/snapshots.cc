@@ -9,12 +9,6 @@ namespace {
 constexpr int kPatienceSteps = 10;
 constexpr int64_t kPatienceStepNs = 5'000'000;
 
-// The row of a table that has one, of that target; nullptr otherwise.
-const Table::Row* only_row(const std::shared_ptr<Table>& table, std::string_view type) {
-    return table && table->rows().size() == 1 && table->rows().front().type == type ? &table->rows().front()
-                                                                                    : nullptr;
-}
-
 // A table's words for the devices of a row, in their order.
 std::vector<Word> words_of(const Table::Row& row) {
     return split_words(row.target->status(StatusKind::table));
@@ -25,6 +19,11 @@ std::string row_text(Sector length, const std::string& rest) {
 }
 
 }  // namespace
+
+const Table::Row* only_row(const std::shared_ptr<Table>& table, std::string_view type) {
+    return table && table->rows().size() == 1 && table->rows().front().type == type ? &table->rows().front()
+                                                                                    : nullptr;
+}
 
 // Whose single row is a snapshot-origin over `origin`; or nullptr.
 std::shared_ptr<Volume> Snapshots::seen_through(const Volume& origin) const {
@@ -259,11 +258,11 @@ Task<Outcome> Snapshots::request(std::shared_ptr<Volume> volume, std::vector<Wor
             Refused(EINVAL, verb + ": " + std::to_string(words.size() - 1) + " words", text));
     };
     if (verb == "snapshot") {
-        if (words.size() < 3 || words.size() > 5) return usage("snapshot NAME COW [P|PO|N [CHUNK]]");
-        Wanted wanted{words[1].text, words[2].text, words.size() > 3 ? words[3].text : "P", 0};
+        if (words.size() < 3 || words.size() > 5) return usage("snapshot NAME COW [PO|P|N [CHUNK]]");
+        Wanted wanted{words[1].text, words[2].text, words.size() > 3 ? words[3].text : "PO", 0};
         if (words.size() > 4) {
             std::optional<uint64_t> chunk = parse_decimal(words[4].text);
-            if (!chunk || *chunk == 0) return usage("snapshot NAME COW [P|PO|N [CHUNK]]");
+            if (!chunk || *chunk == 0) return usage("snapshot NAME COW [PO|P|N [CHUNK]]");
             wanted.chunk = *chunk;
         }
         return snapshot(std::move(volume), std::move(wanted));

@@ -1,7 +1,7 @@
 // Snapshots for people: what takes several steps of the device mapper, as one request that is
 // done whole or not at all. Written to a volume's `state` file (dmfs-control(7)):
 //
-//     snapshot NAME COW [P|PO|N [CHUNK]]   a snapshot of this volume
+//     snapshot NAME COW [PO|P|N [CHUNK]]   a snapshot of this volume
 //     fork NAME [FOLDER]                   a writable copy of it and of all it stands on
 //     merge                                this snapshot goes back to its origin
 //     merged                               that is done: the volume is what it was before

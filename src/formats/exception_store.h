@@ -80,6 +80,9 @@ class Areas {
     bool is_area(Chunk chunk) const { return chunk % (entries_ + 1) == 1; }
     // `chunk`, or the next if that one is an area.
     Chunk skip(Chunk chunk) const { return is_area(chunk) ? chunk + 1 : chunk; }
+    // How many chunks a device needs on which so many exceptions fit: each area is there before the
+    // one before it is full.
+    uint64_t chunks_for(uint64_t exceptions) const { return 2 + exceptions + exceptions / entries_; }
     // Where data begin: behind the header and the first area.
     static constexpr Chunk kFirstData = 2;
 

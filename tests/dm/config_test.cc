@@ -74,6 +74,26 @@ TEST_CASE("keys are named with the files that they are in") {
     CHECK(refusal_of("key = [1]\n").reason() == "a key is no table");
 }
 
+TEST_CASE("volumes into which snapshots merge are made last, with what stands on them") {
+    Config config;
+    auto add = [&](const char* name, const char* table) {
+        Config::Volume volume;
+        volume.name = name;
+        volume.table = table;
+        config.volumes.push_back(volume);
+    };
+    add("real", "0 8 zero\n");
+    add("disk", "# snapshot-merge\n0 8 snapshot-merge real c PO 8\n");
+    config.volumes.back().minor = 7;
+    add("by name", "0 8 linear disk 0\n");
+    add("by path", "0 8 linear /mnt/by\\ name 0\n");
+    add("by number", "0 8 linear 0:7 0\n");
+    add("other", "0 8 snapshot real d PO 8 # disk\n");
+    std::vector<std::string> order;
+    for (const Config::Volume* volume : making_order(config)) order.push_back(volume->name);
+    CHECK(order == std::vector<std::string>{"real", "other", "disk", "by name", "by path", "by number"});
+}
+
 TEST_CASE("an empty file is an empty configuration") {
     Config config = parse_config("", "dmfs.toml");
     CHECK(config.options.empty());

@@ -69,7 +69,7 @@ TEST_CASE("snapshot puts a volume below, drop takes it away again") {
     CHECK(world.tables() ==
           "disk: 0 2048 snapshot-origin disk-real\n"
           "disk-real: 0 2048 linear ram:1M:a 0\n"
-          "one: 0 2048 snapshot disk-real ram:2M:c P 8\n");
+          "one: 0 2048 snapshot disk-real ram:2M:c PO 8\n");
     REQUIRE_FALSE(world.ask("disk", "snapshot two ram:2M:d N 16"));
     CHECK(world.status("two") == "0 2048 snapshot 0/4096 0\n");
     world.write("disk", 0, 8, 2);
@@ -159,7 +159,7 @@ TEST_CASE("merge rolls a volume back while it is in use, merged makes it what it
     CHECK(world.tables() ==
           "disk: 0 2048 snapshot-origin disk-real\n"
           "disk-real: 0 2048 linear ram:1M:a 0\n"
-          "two: 0 2048 snapshot disk-real ram:2M:d P 8\n");
+          "two: 0 2048 snapshot disk-real ram:2M:d PO 8\n");
     CHECK((world.tag("two", 0) == 1 && world.tag("two", 8) == 1));
     REQUIRE_FALSE(world.ask("two", "merge"));
     REQUIRE(soon([&] { return !world.ask("disk", "merged"); }));

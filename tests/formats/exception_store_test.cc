@@ -73,6 +73,9 @@ TEST_CASE("areas lie behind the header and behind as many chunks as they have en
         CHECK(areas.skip(chunk) == chunk);
     }
     CHECK(Areas(1).entries() == 32);
+    CHECK(Areas(1).chunks_for(0) == 2);
+    CHECK(Areas(1).chunks_for(31) == 33);
+    CHECK(Areas(1).chunks_for(32) == 35);  // the next area is there before the last entry is
 }
 
 TEST_CASE("an entry is two little-endian numbers") {

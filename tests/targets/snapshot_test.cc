@@ -6,6 +6,7 @@
 
 #include "catch.h"
 #include "engine/support.h"
+#include "formats/exception_store.h"
 
 using namespace dmfs;
 using namespace dmfs::test;
@@ -330,6 +331,18 @@ TEST_CASE("a store that is full: who sees to it, and who does not") {
     CHECK(world.write(*base, 16, 1, 4));
     CHECK(world.status(*seen_to) == "Invalid");
     CHECK(seen_to->event_number() == 1);
+}
+
+TEST_CASE("a device of the size that is said to be needed takes all of the origin") {
+    World world;
+    const uint64_t needed = exception_store::Areas(1).chunks_for(64);
+    const bool enough = GENERATE(true, false);
+    World::empty(world.source.add("just", needed - (enough ? 0 : 1)));
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o just P 1");
+    for (Sector sector = 0; sector < 64; sector++) CHECK(world.write(*base, sector, 1, 2));
+    CHECK((world.status(*snap) != "Invalid") == enough);
+    if (enough) CHECK(world.tags(*snap, 0, 64) == all_of(1, 64));
 }
 
 TEST_CASE("entries behind the last are wiped before the store is used again") {

@@ -26,8 +26,8 @@ struct TomlGaveUp {};
 // clang-format on
 
 #include <algorithm>
-#include <sstream>
 #include <set>
+#include <sstream>
 
 #include "base/hide.h"
 #include "base/refused.h"

@@ -265,14 +265,16 @@ void DeviceMapper::create_configured(const Config& config, const std::string& fi
             throw Refused(refused).at(Place{file, wanted.line, {}, 0, 0});
         }
     }
-    for (const Config::Volume* each : making_order(config)) {
-        const Config::Volume& wanted = *each;
-        std::shared_ptr<Volume> volume;
+    for (const Config::Volume& wanted : config.volumes) {
         try {
-            volume = create(wanted.name, wanted.uuid, wanted.minor);
+            static_cast<void>(create(wanted.name, wanted.uuid, wanted.minor));
         } catch (const Refused& refused) {
             throw refused.at(Place{file, wanted.line, {}, 0, 0});
         }
+    }
+    for (const Config::Volume* each : making_order(config)) {
+        const Config::Volume& wanted = *each;
+        std::shared_ptr<Volume> volume = volumes_.by_name(wanted.name);
         volume->set_load_readonly(wanted.readonly);
         if (!wanted.table.empty()) {
             TableSource source = source_for(*volume, folder);

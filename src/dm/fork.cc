@@ -55,9 +55,7 @@ Outcome Snapshots::collect(const std::shared_ptr<Volume>& volume, Copying* copyi
         if (known->id() == volume->id()) return {};
     std::shared_ptr<Table> table = volume->live();
     if (!table) return Refused(ENXIO, "'" + volume->name() + "' has no live table");
-    if (volume->inactive())
-        return Refused(EBUSY, "'" + volume->name() + "' has a table that waits for the next resume",
-                       "resume it, or clear that table");
+    if (Outcome refused = check_none_waits(*volume)) return refused;
     for (const std::shared_ptr<Device>& device : table->devices())
         if (std::shared_ptr<Volume> below = as_volume(device); below && !is_bottom(*volume))
             if (Outcome refused = collect(below, copying); refused) return refused;

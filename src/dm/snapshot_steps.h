@@ -16,6 +16,9 @@ inline constexpr Sector kSnapshotChunk = 8;    // unless said otherwise: lvcreat
 // The row of a table that has one, of that target; nullptr otherwise.
 const Table::Row* only_row(const std::shared_ptr<Table>& table, std::string_view type);
 
+// Refuses a volume with a table that waits: whatever resumes it would make that one live.
+Outcome check_none_waits(const Volume& volume);
+
 class Snapshots {
   public:
     Snapshots(DeviceMapper& dm, std::string folder, Cancel* cancel)
@@ -71,6 +74,7 @@ class Snapshots {
     std::shared_ptr<Volume> seen_through(const Volume& origin) const;
     bool has_snapshots(const Device& origin) const;
     bool is_copy(const Volume& volume, const std::string& prefix) const;
+    Outcome check_droppable(const Volume& volume, const std::string& prefix) const;
 
     DeviceMapper& dm_;
     const std::string folder_;

@@ -25,6 +25,12 @@ const Table::Row* only_row(const std::shared_ptr<Table>& table, std::string_view
                                                                                     : nullptr;
 }
 
+Outcome check_none_waits(const Volume& volume) {
+    if (!volume.inactive()) return {};
+    return Refused(EBUSY, "'" + volume.name() + "' has a table that waits for the next resume",
+                   "resume it, or clear that table");
+}
+
 // Whose single row is a snapshot-origin over `origin`; or nullptr.
 std::shared_ptr<Volume> Snapshots::seen_through(const Volume& origin) const {
     for (const std::shared_ptr<Volume>& volume : dm_.volumes().volumes())
@@ -72,6 +78,7 @@ Task<Outcome> Snapshots::make(std::shared_ptr<Device> origin, Sector length, Wan
 Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted) {
     std::shared_ptr<Table> table = volume->live();
     if (!table) co_return Refused(ENXIO, "'" + volume->name() + "' has no live table");
+    if (Outcome refused = check_none_waits(*volume)) co_return refused;
     if (only_row(table, "snapshot-merge"))
         co_return Refused(EBUSY, "a snapshot is merging into '" + volume->name() + "'",
                           "wait until that is done");
@@ -137,6 +144,16 @@ Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
     std::shared_ptr<Volume> into = origin ? seen_through(*origin) : nullptr;
     const Sector length = into ? into->size() : table->size();
     if (!into) into = volume;
+    if (row->target->status(StatusKind::info) == "Invalid")
+        co_return Refused(EIO, "'" + volume->name() + "' is invalid: it shows nothing that could be merged",
+                          "`dmfs drop` throws it away");
+    if (into->readonly())
+        co_return Refused(EROFS, "'" + into->name() + "' is read-only", "a table that is not");
+    if (into->suspended())
+        co_return Refused(EBUSY, "'" + into->name() + "' is suspended, and nothing merges meanwhile",
+                          "resume it first");
+    for (const std::shared_ptr<Volume>& each : {volume, into})
+        if (Outcome refused = check_none_waits(*each)) co_return refused;
     row = nullptr;
     table.reset();
     std::shared_ptr<Table> merging;
@@ -180,12 +197,18 @@ Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
     std::shared_ptr<Table> table = volume->live();
     const Table::Row* row = only_row(table, "snapshot-merge");
     if (row == nullptr) co_return Refused(EINVAL, "nothing merges into '" + volume->name() + "'");
+    if (Outcome refused = check_none_waits(*volume)) co_return refused;
+    if (volume->suspended())
+        co_return Refused(EBUSY, "'" + volume->name() + "' is suspended, and nothing merges meanwhile",
+                          "resume it");
+    const Target::OwnWork merge = row->target->own_work().value_or(Target::OwnWork{});
     const std::string status = row->target->status(StatusKind::info);
-    const size_t slash = status.find('/'), blank = status.find(' ');
-    if (slash == std::string::npos || status.substr(0, slash) != status.substr(blank + 1))
-        co_return Refused(slash == std::string::npos ? EIO : EBUSY, "the merge is not done: " + status,
-                          slash == std::string::npos ? "resume the volume, when what failed is mended"
-                                                     : "wait until the first number is the last");
+    if (merge.failed)
+        co_return Refused(EIO, "the merge into '" + volume->name() + "' stopped: " + status,
+                          "when what failed is mended, a suspend and a resume make it go on");
+    if (merge.left > 0)
+        co_return Refused(EINPROGRESS, "the merge is not done: " + status,
+                          "wait until the first number is the last");
     const std::string word = quote_word(words_of(*row)[0].text);
     std::shared_ptr<Volume> origin = as_volume(table->devices().front());
     const bool keeps =
@@ -221,10 +244,22 @@ bool Snapshots::is_copy(const Volume& volume, const std::string& prefix) const {
     });
 }
 
+// Not what others are snapshots of; and so of all that goes with it.
+Outcome Snapshots::check_droppable(const Volume& volume, const std::string& prefix) const {
+    std::shared_ptr<Table> table = volume.live();
+    if (only_row(table, "snapshot-origin") && has_snapshots(*table->devices().front()))
+        return Refused(EBUSY, "there are snapshots of '" + volume.name() + "'", "drop them first");
+    for (const std::shared_ptr<Device>& device : table->devices())
+        if (std::shared_ptr<Volume> below = as_volume(device); below && below->name().starts_with(prefix))
+            if (Outcome refused = check_droppable(*below, prefix)) return refused;
+    return {};
+}
+
 Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume, std::string prefix) {
     if (!is_copy(*volume, prefix))
         co_return Refused(EINVAL, "'" + volume->name() + "' is neither a snapshot nor a copy",
                           "`dmfs remove` for any other volume");
+    if (Outcome refused = check_droppable(*volume, prefix)) co_return refused;
     std::vector<std::shared_ptr<Volume>> copies, origins;
     std::shared_ptr<Table> table = volume->live();
     const bool is_snapshot = table->rows().front().type == "snapshot";

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -101,6 +102,13 @@ class Target {
     // Likewise those that hold none of its sectors but what it notes about them: a log,
     // metadata. They count neither for the limits nor for the room that the row takes.
     virtual void each_side_device(const DeviceVisitor&) const {}
+
+    // What a target does by itself until it is done, such as a merge; most do nothing.
+    struct OwnWork {
+        Sector left = 0;
+        bool failed = false;  // it stopped, until the next resume
+    };
+    virtual std::optional<OwnWork> own_work() const { return std::nullopt; }
 
     // Around a suspend, in this order: whoever holds requests lets them go, and what the
     // target does by itself is to stop; nobody is inside, and it has stopped (quiet); all is

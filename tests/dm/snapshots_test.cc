@@ -180,6 +180,111 @@ TEST_CASE("a snapshot without an origin's volume merges in its own place") {
     CHECK(world.tag("over", 0) == 5);
 }
 
+TEST_CASE("a table that waits for the next resume is in the way of all of it") {
+    World world;
+    world.volume("disk", kDisk);
+    REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
+    const std::string before = world.tables();
+    for (const char* name : {"disk", "one"}) {
+        Volume& volume = *world.find(name);
+        REQUIRE_FALSE(load(volume, world.dm.build(volume, "0 8 zero\n", "/")));
+        for (const char* request : {"snapshot two ram:2M:d", "fork copy", "merge"})
+            if (std::string(name) == "one" || std::string(request) != "merge")
+                CHECK(world.ask(name, request)->error() == EBUSY);
+        if (std::string(name) == "disk") CHECK(world.ask("one", "merge")->error() == EBUSY);
+        volume.clear();
+        CHECK(world.tables() == before);
+    }
+    world.no_suspended();
+}
+
+TEST_CASE("a merge that can't go well is refused, and the snapshot stays") {
+    World world;
+    int error = 0;
+    SECTION("into a read-only volume") {
+        std::shared_ptr<Volume> disk = world.dm.create("disk");
+        disk->set_load_readonly(true);
+        REQUIRE_FALSE(run(*world.executor, disk->replace(world.dm.build(*disk, kDisk, "/"), nullptr)));
+        REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
+        error = EROFS;
+    }
+    SECTION("into a suspended volume") {
+        world.volume("disk", kDisk);
+        REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
+        REQUIRE_FALSE(world.ask("disk", "suspend"));
+        error = EBUSY;
+    }
+    SECTION("of a snapshot that is invalid") {
+        world.volume("disk", kDisk);
+        REQUIRE_FALSE(world.ask("disk", "snapshot one ram:16K:c"));
+        world.write("disk", 0, 64, 1);
+        REQUIRE(world.status("one") == "0 2048 snapshot Invalid\n");
+        error = EIO;
+    }
+    const std::string before = world.tables();
+    CHECK(world.ask("one", "merge")->error() == error);
+    CHECK(world.tables() == before);
+}
+
+TEST_CASE("a snapshot that is full merges like any other") {
+    World world;
+    world.volume("disk", kDisk);
+    world.write("disk", 0, 64, 1);
+    REQUIRE_FALSE(world.ask("disk", "snapshot one ram:16K:c"));
+    world.write("disk", 0, 16, 2);
+    Memory memory(kSectorBytes);
+    CHECK(run(*world.executor, world.find("one")->io(bio_of(Op::write, 40, 1, &memory))) == Status(EIO));
+    REQUIRE(world.status("one") == "0 2048 snapshot Overflow\n");
+    REQUIRE_FALSE(world.ask("one", "merge"));
+    REQUIRE(soon([&] { return !world.ask("disk", "merged"); }));
+    CHECK(world.tables() == "disk: " + kDisk);
+    CHECK((world.tag("disk", 0) == 1 && world.tag("disk", 40) == 1));
+}
+
+TEST_CASE("a merge that failed is ended like any other when it was tried again") {
+    World world;
+    world.volume("raw", kDisk);
+    world.volume("disk", "0 2048 linear raw 0\n");
+    REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
+    world.write("one", 0, 16, 2);
+    std::shared_ptr<Volume> raw = world.find("raw");
+    REQUIRE_FALSE(
+        run(*world.executor,
+            raw->replace(world.dm.build(*raw, "0 8 error\n8 2040 linear ram:1M:a 8\n", "/"), nullptr)));
+    REQUIRE_FALSE(world.ask("one", "merge"));
+    REQUIRE(soon([&] { return world.status("disk") == "0 2048 snapshot-merge Merge failed\n"; }));
+    CHECK(world.ask("disk", "merged")->error() == EIO);
+    REQUIRE_FALSE(run(*world.executor, raw->replace(world.dm.build(*raw, kDisk, "/"), nullptr)));
+    REQUIRE_FALSE(world.ask("disk", "suspend noflush"));
+    CHECK(world.ask("disk", "merged")->error() == EBUSY);
+    REQUIRE_FALSE(world.ask("disk", "resume"));
+    REQUIRE(soon([&] { return !world.ask("disk", "merged"); }));
+    CHECK((world.tag("disk", 0) == 2 && world.tag("disk", 8) == 2));
+}
+
+TEST_CASE("drop refuses what others are snapshots of, before it removes anything") {
+    World world;
+    world.volume("low", kDisk);
+    world.volume("fast", "0 2048 linear ram:1M:b 0\n");
+    world.volume("top", "0 2048 linear low 0\n2048 1024 linear fast 0\n");
+    const std::string plain = world.tables();
+    REQUIRE_FALSE(world.ask("low", "snapshot one ram:2M:c"));
+    REQUIRE_FALSE(world.ask("one", "snapshot two ram:2M:d"));
+    CHECK(world.ask("one", "drop")->error() == EBUSY);
+    REQUIRE_FALSE(world.ask("two", "drop"));
+    REQUIRE_FALSE(world.ask("one", "drop"));
+    CHECK(world.tables() == plain);
+
+    REQUIRE_FALSE(world.ask("top", "fork copy"));
+    REQUIRE_FALSE(world.ask("copy", "fork again"));
+    const std::string forked = world.tables();
+    CHECK(world.ask("copy", "drop")->error() == EBUSY);
+    CHECK(world.tables() == forked);
+    REQUIRE_FALSE(world.ask("again", "drop"));
+    REQUIRE_FALSE(world.ask("copy", "drop"));
+    CHECK(world.tables() == plain);
+}
+
 TEST_CASE("fork copies a stack, and neither sees what the other does") {
     World world;
     world.volume("low", kDisk);

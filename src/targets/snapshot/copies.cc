@@ -15,6 +15,9 @@ constexpr uint64_t kPieceBytes = 1 << 20;  // copied at a time
 // Commits that one thread does before another gets a turn: the requests that led it there
 // wait for their answers.
 constexpr int kInARow = 8;
+// See gather().
+constexpr int64_t kSlowCommitNs = 50'000, kMostPatienceNs = 5'000'000;
+constexpr unsigned kMostMisses = 6;
 
 }  // namespace
 
@@ -179,7 +182,9 @@ void Cow::copied(const std::shared_ptr<Copy>& copy, Status status) {
                                       origin_->name() + " can't be copied: " + strerror(status.error()));
     std::unique_lock lock(mutex_);
     copy->at = status ? Copy::At::copied : Copy::At::failed;
-    if (committing_ || order_.front()->at == Copy::At::copying) return;
+    ready_++;
+    if (committing_ || order_.front()->at == Copy::At::copying || ready_ < awaited_) return;
+    if (std::exchange(awaited_, 0) > 0) misses_ = 0;
     committing_ = true;
     lock.unlock();
     executor_.spawn(commit_copies(shared_from_this()));
@@ -193,6 +198,7 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
     for (int commits = 1;; commits++) {
         Copies copies = self->take_copied();
         if (copies.empty()) co_return kOk;
+        const int64_t began = self->executor_.now_ns();
         std::vector<Entry> entries;
         Status status;
         for (const std::shared_ptr<Copy>& copy : copies) {
@@ -215,7 +221,9 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
             Status lost = co_await losing;
             static_cast<void>(lost);
         }
+        const int64_t took = self->executor_.now_ns() - began;
         self->settle(copies, status);
+        if (self->gather(copies.size(), took)) co_return kOk;
         if (commits % kInARow == 0) {
             Task<Status> pause = sleep_until(self->executor_, 0);
             Status slept = co_await pause;
@@ -231,9 +239,47 @@ Cow::Copies Cow::take_copied() {
     while (!order_.empty() && order_.front()->at != Copy::At::copying) {
         copies.push_back(std::move(order_.front()));
         order_.pop_front();
+        ready_--;
     }
     committing_ = !copies.empty();
     return copies;
+}
+
+// Those whose copies were committed just now are likely to be back at once with their next ones.
+// The next commit waits for them, at most as long as this one took (as jbd2 does): otherwise two
+// groups would take turns, each in commits of half the size. True if it is left to copied() or to
+// end_gathering() to begin it.
+bool Cow::gather(size_t committed, int64_t took_ns) {
+    uint64_t which;
+    {
+        std::lock_guard guard(mutex_);
+        if (took_ns < kSlowCommitNs || (gathers_not_ > 0 && gathers_not_-- > 0)) return false;
+        committing_ = false;
+        awaited_ = ready_ + committed;
+        which = ++gatherings_;
+    }
+    const int64_t deadline = executor_.now_ns() + std::min(took_ns, kMostPatienceNs);
+    executor_.spawn(end_gathering(shared_from_this(), which, deadline));
+    return true;
+}
+
+// Where they do not come back it is tried ever more seldom.
+Task<Status> Cow::end_gathering(std::shared_ptr<Cow> self, uint64_t which, int64_t deadline_ns) {
+    Task<Status> pause = sleep_until(self->executor_, deadline_ns);
+    Status status = co_await pause;
+    {
+        std::lock_guard guard(self->mutex_);
+        if (which != self->gatherings_ || self->awaited_ == 0) co_return status;
+        const bool most = self->ready_ * 4 >= self->awaited_ * 3;
+        self->misses_ = most ? 0 : std::min(self->misses_ + 1, kMostMisses);
+        self->gathers_not_ = (1u << self->misses_) - 1;
+        self->awaited_ = 0;
+        if (self->order_.empty() || self->order_.front()->at == Copy::At::copying) co_return status;
+        self->committing_ = true;
+    }
+    Task<Status> committing = commit_copies(self);
+    status = co_await committing;
+    co_return status;
 }
 
 // They are exceptions from now on, and whoever waited for them goes on, here.

@@ -194,6 +194,8 @@ class Cow : public std::enable_shared_from_this<Cow> {
     void copied(const std::shared_ptr<Copy>& copy, Status status);
     static Task<Status> commit_copies(std::shared_ptr<Cow> self);
     Copies take_copied();
+    bool gather(size_t committed, int64_t took_ns);
+    static Task<Status> end_gathering(std::shared_ptr<Cow> self, uint64_t which, int64_t deadline_ns);
     void settle(const Copies& copies, Status status);
     static Task<Status> wait_for(std::shared_ptr<Copy> copy, Cancel* cancel);
     static Task<Status> wait_until_done(std::shared_ptr<Copy> copy, Cancel* cancel);
@@ -212,8 +214,12 @@ class Cow : public std::enable_shared_from_this<Cow> {
     std::map<Chunk, std::shared_ptr<Copy>> copies_;  // by their first old chunk
     std::deque<std::shared_ptr<Copy>> order_;        // in the order of their new chunks
     bool committing_ = false;
-    Readings readings_;  // of the origin, by the snapshot
-    Readings writings_;  // of the COW device, while it merges
+    size_t ready_ = 0;         // of order_, that only need the commit
+    size_t awaited_ = 0;       // how many of those the next commit waits for, for a while; 0: none
+    uint64_t gatherings_ = 0;  // how often one has
+    unsigned misses_ = 0, gathers_not_ = 0;  // in vain, one after another; how many do not wait
+    Readings readings_;                      // of the origin, by the snapshot
+    Readings writings_;                      // of the COW device, while it merges
     bool readers_awaited_ = false, writers_awaited_ = false;
     std::set<Chunk> merging_;
     std::vector<MergeRun> stuck_batch_;  // that may be forgotten, or not

@@ -79,6 +79,13 @@ class SnapshotMerge final : public snapshot::Row {
         co_return status;
     }
 
+    std::optional<OwnWork> own_work() const override {
+        std::shared_ptr<Cow> cow = claim_.cow();
+        if (!cow || cow->state() == Cow::State::invalid) return OwnWork{0, true};
+        const snapshot::Store::Usage usage = cow->usage();
+        return OwnWork{usage.allocated - std::min(usage.allocated, usage.metadata), gave_up_};
+    }
+
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
         if (op != Op::flush) return explain_reads(op, at, count, visit);
         for (Device* device : {origin_device_.get(), device_.get()}) visit(Step{op, 0, 0, device, 0, {}});
@@ -100,6 +107,7 @@ class SnapshotMerge final : public snapshot::Row {
             stop_ = false;
             return !std::exchange(running_, true);
         });
+        if (begins) gave_up_ = false;
         if (begins) executor_.spawn(merge(claim_.cow()));
     }
 
@@ -127,7 +135,7 @@ class SnapshotMerge final : public snapshot::Row {
             most_runs = quick ? std::min(2 * most_runs, kMostRuns) : std::max<size_t>(most_runs / 2, 1);
         }
         if (!status && status.error() != ENODATA) {
-            failed_ = true;
+            failed_ = gave_up_ = true;
             log_line(Severity::error, std::string("snapshot-merge: the merge into ") +
                                           origin_device_->name() + " failed: " + strerror(status.error()));
         }
@@ -185,7 +193,8 @@ class SnapshotMerge final : public snapshot::Row {
 
     WaitQueue stopped_;
     bool running_ = false, stop_ = false;  // under the queue's mutex
-    std::atomic<bool> failed_{false};
+    std::atomic<bool> failed_{false};      // once: the status says so from then on
+    std::atomic<bool> gave_up_{false};     // until it is tried again
 };
 
 }  // namespace

@@ -54,6 +54,8 @@ CowOptions::CowOptions(const Options& options) {
 }
 
 uint64_t CowOptions::size_for(uint64_t origin_bytes) const {
+    const auto sectors = static_cast<uint32_t>(chunk != 0 ? chunk : kUsualChunk);
+    const exception_store::Areas areas(sectors);
     if (size) {
         std::string_view text = *size;
         bool percent = text.ends_with('%');
@@ -62,11 +64,15 @@ uint64_t CowOptions::size_for(uint64_t origin_bytes) const {
         if (!number || *number == 0 || (percent && *number > 1000))
             throw Refused(EINVAL, "'" + *size + "' is no size", "such as 512M, 10G, or 20% of the origin");
         uint64_t bytes = percent ? origin_bytes / 100 * *number : *number;
-        return std::max(bytes, kMiB) / kMiB * kMiB;
+        bytes = std::max(bytes, kMiB) / kMiB * kMiB;
+        if (const uint64_t least = areas.chunks_for(1) * bytes_of(sectors); bytes < least)
+            throw Refused(EINVAL,
+                          size_text(bytes) + " can't keep a single chunk of " + size_text(bytes_of(sectors)),
+                          "--size " + size_text(least) + " or more; or smaller chunks");
+        return bytes;
     }
-    const auto sectors = static_cast<uint32_t>(chunk != 0 ? chunk : kUsualChunk);
     const uint64_t chunks = origin_bytes / bytes_of(sectors) + 1;
-    const uint64_t bytes = exception_store::Areas(sectors).chunks_for(chunks) * bytes_of(sectors);
+    const uint64_t bytes = areas.chunks_for(chunks) * bytes_of(sectors);
     // One more, for the chunks of devices with large blocks, which the mount chooses.
     return (bytes / kMiB + 2) * kMiB;
 }

@@ -5,7 +5,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "base/units.h"
 #include "cli/commands.h"
@@ -44,48 +46,53 @@ std::string merging_volume(const ControlClient& control, const std::string& cow)
     return {};
 }
 
-// Of a status "ALLOCATED/SIZE METADATA", the sectors that are still to be merged. Throws Refused
-// where it is none.
-uint64_t sectors_left(const ControlClient& control, const std::string& name) {
+// Of a status "ALLOCATED/SIZE METADATA", the sectors that are still to be merged; other statuses
+// have no numbers, such as that of a snapshot that was full.
+std::optional<uint64_t> sectors_left(const ControlClient& control, const std::string& name) {
     const std::string text = control.read(name, "status");
     const std::vector<Word> words = split_words(std::string_view(text).substr(0, text.find('\n')));
-    const std::string usage = words.size() > 4 ? words[3].text : "";
+    if (words.size() < 5) return std::nullopt;
+    const std::string& usage = words[3].text;
     std::optional<uint64_t> allocated = parse_decimal(std::string_view(usage).substr(0, usage.find('/')));
-    std::optional<uint64_t> metadata = words.size() > 4 ? parse_decimal(words[4].text) : std::nullopt;
-    if (!allocated || !metadata || *allocated < *metadata) {
-        std::string status;
-        for (size_t i = 3; i < words.size(); i++) status += (i == 3 ? "" : " ") + words[i].text;
-        throw Refused(
-            EIO, "the merge into '" + name + "' ended: " + status,
-            status == "Merge failed"
-                ? "`dmfs status`, the file .control/log and the devices tell why; once that is mended, "
-                  "`dmfs suspend " +
-                      name + "`, `dmfs resume " + name + "` and `dmfs merge " + name + "` go on"
-                : "what the COW device had is lost; the origin is as it was");
-    }
+    std::optional<uint64_t> metadata = parse_decimal(words[4].text);
+    if (!allocated || !metadata || *allocated < *metadata) return std::nullopt;
     return *allocated - *metadata;
 }
 
 std::string progress_text(uint64_t all, uint64_t left, double seconds) {
     const uint64_t done = all - left;
-    std::string text = fmt::format("merge: {}% of {}", done * 100 / all, size_text(bytes_of(all)));
+    std::string text =
+        fmt::format("merge: {}% of {}", done * 100 / std::max<uint64_t>(all, 1), size_text(bytes_of(all)));
     if (done > 0)
         text +=
             fmt::format(", {:.0f} s left", seconds * static_cast<double>(left) / static_cast<double>(done));
     return text;
 }
 
-// False when it was interrupted. `all`: the sectors there were to merge.
-bool wait_for_merge(const ControlClient& control, const std::string& name, uint64_t all) {
+// False while it is under way. Throws Refused.
+bool end_merge(const ControlClient& control, const std::string& name) {
+    try {
+        control.write(name, "state", "merged\n");
+        return true;
+    } catch (const Refused& refused) {
+        if (refused.error() == EINPROGRESS) return false;
+        throw;
+    }
+}
+
+// False when it was interrupted. `all`: the sectors there were to merge, if that is known.
+bool wait_for_merge(const ControlClient& control, const std::string& name, std::optional<uint64_t> all) {
     Progress progress;
     const auto began = std::chrono::steady_clock::now();
-    while (uint64_t left = sectors_left(control, name)) {
+    while (true) {
+        const std::optional<uint64_t> left = sectors_left(control, name);
+        if (left.value_or(0) == 0 && end_merge(control, name)) return true;
         if (interrupted != 0) return false;
         std::chrono::duration<double> passed = std::chrono::steady_clock::now() - began;
-        if (progress.due()) progress.text(progress_text(all, std::min(all, left), passed.count()));
+        if (all && left && progress.due())
+            progress.text(progress_text(*all, std::min(*all, *left), passed.count()));
         usleep(kPause);
     }
-    return true;
 }
 
 }  // namespace
@@ -99,7 +106,7 @@ int merge(Invocation& invocation) {
         throw Refused(EINVAL, "'" + name + "' is no snapshot, and nothing merges into it",
                       "a volume whose table is one row of snapshot");
     std::string into = name;
-    const uint64_t sectors = sectors_left(control, name);
+    const std::optional<uint64_t> sectors = sectors_left(control, name);
     if (row->target == "snapshot") {
         control.write(name, "state", "merge\n");
         into = merging_volume(control, row->cow);
@@ -121,15 +128,16 @@ int merge(Invocation& invocation) {
                    shown(invocation, into));
         return 130;
     }
-    control.write(into, "state", "merged\n");
     std::vector<std::string> deleted;
     if (!options.keep) deleted = delete_cows(control, {row->cow});
     if (invocation.options.json) {
-        print_json({{"volume", into}, {"bytes", bytes_of(sectors)}, {"deleted", deleted}});
+        Json answer{{"volume", into}, {"bytes", nullptr}, {"deleted", deleted}};
+        if (sectors) answer["bytes"] = bytes_of(*sectors);
+        print_json(answer);
         return 0;
     }
-    fmt::print("{} has {} of changes merged into it\n", shown(invocation, into),
-               size_text(bytes_of(sectors)));
+    fmt::print("{} has {} merged into it\n", shown(invocation, into),
+               sectors ? size_text(bytes_of(*sectors)) + " of changes" : "the changes");
     for (const std::string& file : deleted) fmt::print("deleted {}\n", file);
     return 0;
 }

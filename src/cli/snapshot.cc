@@ -48,6 +48,10 @@ uint64_t bytes_of_volume(const ControlClient& control, const std::string& name) 
 }
 
 uint64_t bytes_of_file(const std::string& path) {
+    struct stat found;
+    if (::stat(path.c_str(), &found) != 0) throw Refused(errno, "cannot stat " + path);
+    if (!S_ISREG(found.st_mode) && !S_ISBLK(found.st_mode))
+        throw Refused(ENOTBLK, path + " is neither a file nor a block device");
     OpenFile file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     off_t end = file.good() ? ::lseek(file.fd(), 0, SEEK_END) : -1;
     if (end < 0) throw Refused(errno, "cannot open " + path);
@@ -133,6 +137,7 @@ int overlay(Invocation& invocation) {
         "0 {} snapshot {} {} {} {}", sectors_in(bytes), quote_word(path.string()), quote_word(cow.path()),
         store_type(options), options.chunk != 0 ? options.chunk : kUsualChunk);
     invocation.arguments = {name};
+    if (invocation.options.json) invocation.options.verbose = 0;
     int code = create(invocation);
     cow.keep();
     if (invocation.options.json)
@@ -172,12 +177,18 @@ int fork(Invocation& invocation) {
     const ControlClient& control = invocation.control();
     const CowOptions options(invocation.options);
     const std::string original = take_volume(invocation), name = take_new_name(invocation);
+    if (options.chunk != 0 || options.transient)
+        throw Refused(EINVAL, options.chunk != 0 ? "--chunk is not for fork" : "--transient is not for fork",
+                      "chunks are 4K, and kept in memory unless --cow FOLDER is said");
     std::string request = "fork " + quote_word(name);
     std::vector<CowFile> cows;
     if (options.file) {
         std::error_code error;
         std::filesystem::path folder = std::filesystem::canonical(*options.file, error);
         if (error) throw Refused(error.value(), "cannot open the folder " + *options.file);
+        if (!std::filesystem::is_directory(folder))
+            throw Refused(ENOTDIR, folder.string() + " is no folder",
+                          "--cow FOLDER: each volume that is copied gets a COW file there");
         std::set<std::string> seen;
         std::vector<std::string> bottoms;
         collect_bottoms(control, original, &seen, &bottoms);
@@ -210,10 +221,7 @@ namespace {
 void collect_cows(const ControlClient& control, const std::string& name, const std::string& prefix,
                   std::set<std::string>* cows) {
     for (const std::vector<Word>& row : rows_of(control, name))
-        if (row.size() > 4 && row[2].text == "snapshot") {
-            cows->insert(row[4].text);
-            return;
-        }
+        if (row.size() > 4 && row[2].text == "snapshot") cows->insert(row[4].text);
     for (const Dependency& one : control.deps(name))
         if (one.is_volume() && one.name.starts_with(prefix)) collect_cows(control, one.name, prefix, cows);
 }

@@ -187,6 +187,32 @@ TEST_CASE("many first writes at once are committed together") {
     CHECK(world.status(*snap) == "80/256 16");
 }
 
+TEST_CASE("after a slow commit the next one waits a moment for who comes back") {
+    auto commits = [] {
+        World world;
+        auto snap = world.volume("snap", "64 snapshot o c P 8");
+        world.cow.forget();
+        world.cow.hold(Op::flush);
+        Memory memory = World::stamped_memory(0, 64, 3);
+        auto write = [&](Sector chunk) {
+            Bio bio = bio_of(Op::write, 8 * chunk, 8, &memory);
+            bio.offset = bytes_of(bio.sector);
+            return begin(*world.executor, snap->io(bio));
+        };
+        auto first = write(0);
+        std::vector<Pending<Status>> meanwhile = {write(1), write(2), write(3)};
+        a_moment();
+        world.cow.let_go();
+        CHECK(first.get());
+        CHECK(write(4).get());
+        for (const auto& each : meanwhile) CHECK(each.get());
+        CHECK(world.tags(*snap, 0, 40) == all_of(3, 40));
+        return world.cow.count(Op::flush);
+    };
+    // Where this thread is not woken in time it is three.
+    CHECK(soon([&] { return commits() == 2; }));
+}
+
 TEST_CASE("a write to part of a chunk is one write of the whole") {
     World world;
     auto snap = world.volume("snap", "64 snapshot o c P 8");
@@ -575,6 +601,7 @@ TEST_CASE("other snapshots of the origin keep what a merge overwrites") {
 
 TEST_CASE("where a snapshot's sectors are, forwards and backwards") {
     World world;
+    world.source.add("c3", 256);
     auto snap = world.volume("snap", "64 snapshot o c P 8");
     CHECK(world.write(*snap, 8, 8, 2));
     const Target& target = *snap->live()->rows().front().target;
@@ -588,7 +615,23 @@ TEST_CASE("where a snapshot's sectors are, forwards and backwards") {
     CHECK(steps == std::vector<std::string>{"read 4+4 o 4", "read 8+8 c 16", "read 16+4 o 16"});
     steps.clear();
     target.explain(Op::write, 16, 4, note);
-    CHECK(steps == std::vector<std::string>{"read 16+4 o 16", "write 16+4 c 24"});
+    CHECK(steps == std::vector<std::string>{"read 16+8 o 16", "write 16+4 c 24"});
+    steps.clear();
+    target.explain(Op::discard, 0, 16, note);
+    CHECK(steps == std::vector<std::string>{"discard 0+16 - 0"});
+    steps.clear();
+    auto zeroing =
+        world.volume("zeroing", "64 snapshot o c3 N 8 2 discard_zeroes_cow discard_passdown_origin");
+    zeroing->live()->rows().front().target->explain(Op::discard, 0, 4, note);
+    CHECK(steps == std::vector<std::string>{"discard 0+4 o 0", "discard 0+4 - 0"});
+    steps.clear();
+    auto seen_through = world.volume("through", "60 snapshot-origin o");
+    const Target& origin = *seen_through->live()->rows().front().target;
+    origin.explain(Op::write, 57, 2, note);  // the last chunk is only partly there
+    CHECK(steps == std::vector<std::string>{"read 56+4 o 56", "read 56+4 o 56", "write 57+2 o 57"});
+    steps.clear();
+    origin.explain(Op::discard, 0, 8, note);
+    CHECK(steps == std::vector<std::string>{"discard 0+8 - 0"});
     steps.clear();
     target.explain(Op::flush, 0, 0, note);
     CHECK(steps == std::vector<std::string>{"flush 0+0 c 0"});

@@ -51,6 +51,8 @@ class Snapshot final : public snapshot::Row {
             return explain_reads(op, at, count, visit);
         if (op == Op::discard && !features_.discard_zeroes_cow)
             return visit(Step{op, at, count, nullptr, 0, "fails with EOPNOTSUPP"});
+        if (op == Op::discard && features_.discard_passdown_origin)
+            visit(Step{op, at, count, origin_device_.get(), start_ + at, "passed down"});
         Sector free = cow->usage().allocated;
         for (Sector end = at + count; at < end;) {
             Cow::Piece piece = cow->piece_at(start_ + at, end - at);
@@ -80,10 +82,12 @@ class Snapshot final : public snapshot::Row {
         const Sector chunk = claim_.cow()->chunk_sectors();
         const Sector first = (start_ + at) / chunk, end = (start_ + at + count + chunk - 1) / chunk;
         const Sector whole = (start_ + at + chunk - 1) / chunk, whole_end = (start_ + at + count) / chunk;
-        if (whole > first || whole_end < end)
-            visit(Step{Op::read, at, count, origin_device_.get(), first * chunk,
+        if (whole > first || whole_end < end) {
+            Sector from = std::max(first * chunk, start_), until = std::min(end * chunk, start_ + length_);
+            visit(Step{Op::read, from - start_, until - from, origin_device_.get(), from,
                        "copied: what is not overwritten of chunks " + std::to_string(first) + " to " +
                            std::to_string(end - 1)});
+        }
         visit(Step{Op::write, at, count, device_.get(), *free + (start_ + at) % chunk,
                    "to " + std::to_string(end - first) + " new chunks, and their exceptions behind it"});
         *free += (end - first) * chunk;

@@ -43,10 +43,12 @@ class SnapshotOrigin final : public OneDevice {
     }
 
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
+        if (op == Op::discard) return visit(Step{op, at, count, nullptr, 0, "fails with EOPNOTSUPP"});
         if (op != Op::read && op != Op::flush)
             origin_->each_to_copy(
                 start() + at, start() + at + count, [&](const snapshot::Cow& cow, Sector from, Sector end) {
-                    visit(Step{Op::read, at, count, &device(), from,
+                    const Sector first = std::max(from, start()), last = std::min(end, start() + length());
+                    visit(Step{Op::read, first - start(), last - first, &device(), first,
                                "copied first, for the snapshot on " + cow.device().name() + ": sectors " +
                                    std::to_string(from) + " to " + std::to_string(end - 1)});
                 });

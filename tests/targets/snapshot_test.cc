@@ -410,6 +410,8 @@ TEST_CASE("what stands in a store is checked before it is believed") {
     put(8, 0, 3, 2);
     put(8, 1, 3, 3);
     CHECK(refusal().find("chunk 3 stands twice") != std::string::npos);
+    put(8, 1, 4, 2);
+    CHECK(refusal().find("two exceptions of the store are kept in chunk 2") != std::string::npos);
     put(8, 1, 0, 0);
     CHECK(refusal().empty());
 }

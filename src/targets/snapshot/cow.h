@@ -23,6 +23,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <functional>
@@ -90,6 +91,8 @@ class Cow : public std::enable_shared_from_this<Cow> {
         std::optional<Sector> on_cow;
     };
     Piece piece_at(Sector at, Sector most) const;
+    // For explaining, where `most` may be anything: of no more chunks than are looked at in a moment.
+    Piece look(Sector at, Sector most) const { return piece_at(at, std::min(most, sector_of(1 << 16))); }
     // Where [start, end) of the COW device shows in the origin, in no order.
     template <class Visit>
     void each_kept(Sector start, Sector end, Visit visit) const {
@@ -107,7 +110,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
         if (from >= end || state() == State::invalid) return;
         end = sector_of(chunk_behind(end));
         for (Sector at = sector_of(chunk_of(from)); at < end;) {
-            Piece piece = piece_at(at, end - at);
+            Piece piece = look(at, end - at);
             if (!piece.on_cow) visit(at, at + piece.count);
             at += piece.count;
         }

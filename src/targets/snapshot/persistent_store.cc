@@ -55,6 +55,7 @@ Task<Outcome> PersistentStore::read(std::vector<Entry>* entries) {
     if (new_ || !valid_) co_return Outcome();
     Task<Outcome> areas = read_areas(entries);
     refused = co_await areas;
+    if (!refused && !in_order_) refused = check_places(*entries);
     co_return refused;
 }
 
@@ -141,6 +142,20 @@ Outcome PersistentStore::take_entry(const Entry& entry, uint64_t number) {
     in_order_ = in_order_ && entry.new_chunk == place_of(number);
     next_free_ = std::max(next_free_, entry.new_chunk + 1);
     return {};
+}
+
+// No two share a place: a write to one would change the other.
+Outcome PersistentStore::check_places(const std::vector<Entry>& entries) {
+    std::vector<Chunk> places;
+    places.reserve(entries.size());
+    for (const Entry& entry : entries) places.push_back(entry.new_chunk);
+    std::ranges::sort(places);
+    auto twice = std::ranges::adjacent_find(places);
+    if (twice == places.end()) return {};
+    return Refused(EINVAL,
+                   "two exceptions of the store are kept in chunk " + std::to_string(*twice) + " of " +
+                       device_.name(),
+                   "the store is damaged");
 }
 
 // So many entries there are, in all areas; the last of them stand in this piece.

@@ -243,7 +243,7 @@ void Row::explain_reads(Op op, Sector at, Sector count, const StepVisitor& visit
     std::shared_ptr<Cow> cow = claim_.cow();
     if (!cow) return visit(Step{op, at, count, nullptr, 0, "fails with EIO: the snapshot is invalid"});
     for (Sector end = at + count; at < end;) {
-        Cow::Piece piece = cow->piece_at(start_ + at, end - at);
+        Cow::Piece piece = cow->look(start_ + at, end - at);
         Sector chunk = (start_ + at) / cow->chunk_sectors();
         visit(Step{
             op, at, piece.count, piece.on_cow ? device_.get() : origin_device_.get(),
@@ -272,7 +272,7 @@ void Row::reverse(const Device& device, Sector start, Sector count, const RunVis
     }
     if (&device != origin_device_.get()) return;
     for (Sector at = std::max(start, start_); at < std::min(end, start_ + length_);) {
-        Cow::Piece piece = cow->piece_at(at, std::min(end, start_ + length_) - at);
+        Cow::Piece piece = cow->look(at, std::min(end, start_ + length_) - at);
         if (!piece.on_cow) show(at, at + piece.count, at);
         at += piece.count;
     }

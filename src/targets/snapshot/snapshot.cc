@@ -55,7 +55,7 @@ class Snapshot final : public snapshot::Row {
             visit(Step{op, at, count, origin_device_.get(), start_ + at, "passed down"});
         Sector free = cow->usage().allocated;
         for (Sector end = at + count; at < end;) {
-            Cow::Piece piece = cow->piece_at(start_ + at, end - at);
+            Cow::Piece piece = cow->look(start_ + at, end - at);
             if (piece.on_cow)
                 visit(Step{op, at, piece.count, device_.get(), *piece.on_cow, "exception"});
             else if (op == Op::discard)

@@ -106,6 +106,7 @@ class PersistentStore final : public Store {
     Task<Outcome> read_header();
     Task<Outcome> read_areas(std::vector<Entry>* entries);
     Outcome take_entry(const Entry& entry, uint64_t number);
+    Outcome check_places(const std::vector<Entry>& entries);
     Task<Status> end_areas(uint64_t entries, const Memory* piece);
     Task<Status> look_for_stale(Sector from, Sector end);
     Task<Status> transfer(Op op, Sector sector, Memory* memory, bool fua = false);

@@ -34,6 +34,7 @@ PACKAGE = {
     "nbdkit": "nbdkit",
     "nbdfuse": "libnbd-bin",
     "cryptsetup": "cryptsetup-bin",
+    "qemu-img": "qemu-utils",
 }
 CRYPT = ["dmfs-linear", "dmfs-crypt", "nbdkit-luks", "qsd-luks"]
 ALL = ["raw", "floor", "dmfs-linear1", "dmfs-linear4", "dmfs-striped4", "qsd", "nbdfuse"]
@@ -172,14 +173,14 @@ class Workshop:
         path = self.dir / "image.img"
         return path if path.exists() else self.file(path.name)
 
-    def spawn(self, command):
+    def spawn(self, command, environment=None):
         """Start a process that is ended, at the latest, when the workshop closes.
 
         It has a session of its own: Ctrl-C is for the bench, which then stops
         things in their order."""
         with open(self.dir / "stderr", "a") as errors:  # one after another; all append
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                       stderr=errors, start_new_session=True)
+                                       stderr=errors, start_new_session=True, env={**os.environ, **(environment or {})})
         self.stack.callback(end, process)
         return process
 
@@ -277,11 +278,11 @@ class Workshop:
         self.serve([qsd, "--blockdev", node, "--export", export], point)
         return point
 
-    def _nbdfuse(self, name, options=(), image=None, parameters=()):
+    def _nbdfuse(self, name, options=(), image=None, parameters=(), environment=None):
         nbdkit, nbdfuse, image = program("nbdkit"), program("nbdfuse"), image or self.image()
         socket, mnt = str(self.dir / f"{name}.sock"), self.folder(name)
         self.spawn([nbdkit, "--foreground", "--unix", socket, *options, "file", f"file={image}",
-                    f"cache={'none' if self.direct else 'default'}", *parameters])
+                    f"cache={'none' if self.direct else 'default'}", *parameters], environment)
         until = time.monotonic() + START_SECONDS
         while not os.path.exists(socket):
             if time.monotonic() > until:

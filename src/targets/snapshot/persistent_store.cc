@@ -152,10 +152,10 @@ Outcome PersistentStore::check_places(const std::vector<Entry>& entries) {
     std::ranges::sort(places);
     auto twice = std::ranges::adjacent_find(places);
     if (twice == places.end()) return {};
-    return Refused(EINVAL,
-                   "two exceptions of the store are kept in chunk " + std::to_string(*twice) + " of " +
-                       device_.name(),
-                   "the store is damaged");
+    return Refused(
+        EINVAL,
+        "two exceptions of the store are kept in chunk " + std::to_string(*twice) + " of " + device_.name(),
+        "the store is damaged");
 }
 
 // So many entries there are, in all areas; the last of them stand in this piece.

@@ -123,10 +123,11 @@ void CowFile::check_contents(int fd, bool may_go_on) {
     } catch (const Refused&) {  // something else
     }
     if (may_go_on && goes_on_) return;
-    throw Refused(EEXIST, path_ + (is_store ? " has the exceptions of another snapshot" : " has data in it"),
-                  is_store
-                      ? "another file; or a table of `snapshot` that goes on with it: see dmfs-snapshot(7)"
-                      : "a file that is not there yet, or one full of zeros");
+    throw Refused(
+        EEXIST, path_ + (is_store ? " has the exceptions of another snapshot" : " has data in it"),
+        is_store ? "another file, or delete it if that one is gone; a table of `snapshot` goes on with it: "
+                   "see dmfs-snapshot(7)"
+                 : "a file that is not there yet, or one full of zeros");
 }
 
 CowFile::CowFile(CowFile&& other) noexcept

@@ -106,8 +106,9 @@ int merge(Invocation& invocation) {
         throw Refused(EINVAL, "'" + name + "' is no snapshot, and nothing merges into it",
                       "a volume whose table is one row of snapshot");
     std::string into = name;
-    const std::optional<uint64_t> sectors = sectors_left(control, name);
-    if (row->target == "snapshot") {
+    std::optional<uint64_t> sectors = sectors_left(control, name);
+    const bool begins = row->target == "snapshot";
+    if (begins) {
         control.write(name, "state", "merge\n");
         into = merging_volume(control, row->cow);
         if (into.empty()) throw Refused(ENXIO, "the merge of '" + name + "' was ended by somebody else");
@@ -128,6 +129,7 @@ int merge(Invocation& invocation) {
                    shown(invocation, into));
         return 130;
     }
+    if (!begins) sectors.reset();  // what was merged before is not known
     std::vector<std::string> deleted;
     if (!options.keep) deleted = delete_cows(control, {row->cow});
     if (invocation.options.json) {

@@ -218,12 +218,18 @@ int fork(Invocation& invocation) {
 namespace {
 
 // What a snapshot or a copy keeps things in.
-void collect_cows(const ControlClient& control, const std::string& name, const std::string& prefix,
-                  std::set<std::string>* cows) {
-    for (const std::vector<Word>& row : rows_of(control, name))
-        if (row.size() > 4 && row[2].text == "snapshot") cows->insert(row[4].text);
-    for (const Dependency& one : control.deps(name))
-        if (one.is_volume() && one.name.starts_with(prefix)) collect_cows(control, one.name, prefix, cows);
+std::set<std::string> cows_of(const ControlClient& control, const std::string& name) {
+    std::set<std::string> cows;
+    auto collect = [&](const std::string& volume) {
+        for (const std::vector<Word>& row : rows_of(control, volume))
+            if (row.size() > 4 && row[2].text == "snapshot") cows.insert(row[4].text);
+    };
+    collect(name);
+    if (!cows.empty()) return cows;
+    const std::string prefix = name + "-";
+    for (const std::string& volume : control.volumes())
+        if (volume.starts_with(prefix) && control.exists(volume.substr(prefix.size()))) collect(volume);
+    return cows;
 }
 
 }  // namespace
@@ -232,16 +238,16 @@ int drop(Invocation& invocation) {
     const ControlClient& control = invocation.control();
     const CowOptions options(invocation.options);
     const std::string name = take_volume(invocation);
-    std::set<std::string> cows;
-    collect_cows(control, name, name + "-", &cows);
+    const std::set<std::string> cows = cows_of(control, name);
     control.write(name, "state", "drop\n");
     std::vector<std::string> deleted;
     if (!options.keep) deleted = delete_cows(control, cows);
+    const bool gone = !control.exists(name);  // or an origin, whose snapshots were
     if (invocation.options.json) {
-        print_json({{"volume", name}, {"deleted", deleted}});
+        print_json({{"volume", name}, {"removed", gone}, {"deleted", deleted}});
         return 0;
     }
-    fmt::print("{} is gone\n", shown(invocation, name));
+    fmt::print("{}\n", shown(invocation, name) + (gone ? " is gone" : " is no origin any more"));
     for (const std::string& file : deleted) fmt::print("deleted {}\n", file);
     return 0;
 }

@@ -38,7 +38,7 @@ class Snapshots {
     Task<Outcome> fork(std::shared_ptr<Volume> volume, std::string name, std::string folder);
     Task<Outcome> merge(std::shared_ptr<Volume> volume);
     Task<Outcome> merged(std::shared_ptr<Volume> volume);
-    Task<Outcome> drop(std::shared_ptr<Volume> volume, std::string prefix);
+    Task<Outcome> drop(std::shared_ptr<Volume> volume);
     Task<Outcome> make_single(std::shared_ptr<Volume> origin);
 
     // Fork's.
@@ -73,8 +73,8 @@ class Snapshots {
     }
     std::shared_ptr<Volume> seen_through(const Volume& origin) const;
     bool has_snapshots(const Device& origin) const;
-    bool is_copy(const Volume& volume, const std::string& prefix) const;
-    Outcome check_droppable(const Volume& volume, const std::string& prefix) const;
+    std::vector<std::shared_ptr<Volume>> parts(const std::string& prefix) const;
+    bool is_fork(const Volume& volume) const;
 
     DeviceMapper& dm_;
     const std::string folder_;

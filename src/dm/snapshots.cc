@@ -230,51 +230,86 @@ Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
 
 // Throwing away.
 
-// A snapshot, or made of such by fork.
-bool Snapshots::is_copy(const Volume& volume, const std::string& prefix) const {
+namespace {
+
+bool is_snapshot(const Volume& volume) {
     std::shared_ptr<Table> table = volume.live();
-    if (!table) return false;
-    bool snapshots = std::all_of(table->rows().begin(), table->rows().end(),
-                                 [](const Table::Row& row) { return row.type == "snapshot"; });
-    if (snapshots) return true;
-    const auto& devices = table->devices();
-    return !devices.empty() && std::all_of(devices.begin(), devices.end(), [&](const auto& device) {
+    return table &&
+           std::ranges::all_of(table->rows(), [](const Table::Row& row) { return row.type == "snapshot"; });
+}
+
+}  // namespace
+
+// Of what fork made, NAME-LOW for each LOW, whatever became of their tables since.
+std::vector<std::shared_ptr<Volume>> Snapshots::parts(const std::string& prefix) const {
+    std::vector<std::shared_ptr<Volume>> parts;
+    for (const std::shared_ptr<Volume>& volume : dm_.volumes().volumes()) {
+        const std::string name = volume->name();
+        if (name.starts_with(prefix) && dm_.volumes().by_name(name.substr(prefix.size())))
+            parts.push_back(volume);
+    }
+    return parts;
+}
+
+// Whether fork made it: it stands on its parts, or on nothing, since its table was exchanged.
+bool Snapshots::is_fork(const Volume& volume) const {
+    const std::vector<std::shared_ptr<Volume>> parts = this->parts(volume.name() + "-");
+    if (std::ranges::none_of(parts, [](const auto& part) { return is_snapshot(*part); })) return false;
+    std::shared_ptr<Table> table = volume.live();
+    if (!table || table->devices().empty()) return true;
+    return std::ranges::any_of(table->devices(), [&](const std::shared_ptr<Device>& device) {
         std::shared_ptr<Volume> below = as_volume(device);
-        return below && below->name().starts_with(prefix) && is_copy(*below, prefix);
+        return below && std::ranges::find(parts, below) != parts.end();
     });
 }
 
-// Not what others are snapshots of; and so of all that goes with it.
-Outcome Snapshots::check_droppable(const Volume& volume, const std::string& prefix) const {
-    std::shared_ptr<Table> table = volume.live();
-    if (only_row(table, "snapshot-origin") && has_snapshots(*table->devices().front()))
-        return Refused(EBUSY, "there are snapshots of '" + volume.name() + "'", "drop them first");
-    for (const std::shared_ptr<Device>& device : table->devices())
-        if (std::shared_ptr<Volume> below = as_volume(device); below && below->name().starts_with(prefix))
-            if (Outcome refused = check_droppable(*below, prefix)) return refused;
-    return {};
-}
-
-Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume, std::string prefix) {
-    if (!is_copy(*volume, prefix))
+Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume) {
+    std::shared_ptr<Table> table = volume->live();
+    if (const Table::Row* row = only_row(table, "snapshot-origin")) {
+        if (has_snapshots(*table->devices().front()))
+            co_return Refused(EBUSY, "there are snapshots of '" + volume->name() + "'", "drop them first");
+        // They were removed otherwise.
+        std::shared_ptr<Volume> origin = as_volume(table->devices().front());
+        row = nullptr;
+        table.reset();
+        if (origin) {
+            Task<Outcome> making_single = make_single(std::move(origin));
+            Outcome outcome = co_await making_single;
+            if (outcome) co_return outcome;
+            if (!only_row(volume->live(), "snapshot-origin") && !is_snapshot(*volume)) co_return Outcome();
+        }
+    }
+    table.reset();
+    const bool snapshot = is_snapshot(*volume);
+    if (!snapshot && !is_fork(*volume))
         co_return Refused(EINVAL, "'" + volume->name() + "' is neither a snapshot nor a copy",
                           "`dmfs remove` for any other volume");
-    if (Outcome refused = check_droppable(*volume, prefix)) co_return refused;
-    std::vector<std::shared_ptr<Volume>> copies, origins;
-    std::shared_ptr<Table> table = volume->live();
-    const bool is_snapshot = table->rows().front().type == "snapshot";
-    for (const std::shared_ptr<Device>& device : table->devices())
-        if (std::shared_ptr<Volume> below = as_volume(device))
-            (is_snapshot ? origins : copies).push_back(std::move(below));
-    table.reset();
-    Task<Outcome> removing = dm_.remove(volume, false, cancel_);
+    const std::string prefix = volume->name() + "-";
+    std::vector<std::shared_ptr<Volume>> below, origins;
+    if (!snapshot) below = parts(prefix);
+    for (const std::shared_ptr<Volume>& part : below) {
+        if (std::shared_ptr<Table> its = part->live();
+            only_row(its, "snapshot-origin") && has_snapshots(*its->devices().front()))
+            co_return Refused(EBUSY, "there are snapshots of '" + part->name() + "'", "drop them first");
+        if (auto origin = dm_.volumes().by_name(part->name().substr(prefix.size()) + kReal))
+            origins.push_back(std::move(origin));
+    }
+    if (snapshot)
+        for (const std::shared_ptr<Device>& device : volume->live()->devices())
+            if (std::shared_ptr<Volume> origin = as_volume(device)) origins.push_back(std::move(origin));
+    Task<Outcome> removing = dm_.remove(std::move(volume), false, cancel_);
     Outcome outcome = co_await removing;
     if (outcome) co_return outcome;
-    for (const std::shared_ptr<Volume>& copy : copies) {
-        if (!dm_.volumes().by_id(copy->id()) || copy->open_count() > 0) continue;
-        Task<Outcome> dropping = drop(copy, prefix);
-        Outcome dropped = co_await dropping;
-        if (dropped && !outcome) outcome = dropped;
+    // From the top; what somebody else uses stays.
+    for (bool removed = true; removed;) {
+        removed = false;
+        for (std::shared_ptr<Volume>& part : below) {
+            if (!part || !dm_.volumes().by_id(part->id()) || part->open_count() > 0) continue;
+            Task<Outcome> dropping = dm_.remove(std::move(part), false, cancel_);
+            Outcome dropped = co_await dropping;
+            if (dropped && !outcome) outcome = dropped;
+            removed = true;
+        }
     }
     for (const std::shared_ptr<Volume>& origin : origins) {
         Task<Outcome> making_single = make_single(origin);
@@ -309,8 +344,7 @@ Task<Outcome> Snapshots::request(std::shared_ptr<Volume> volume, std::vector<Wor
     if (words.size() != 1) return usage("nothing behind it");
     if (verb == "merge") return merge(std::move(volume));
     if (verb == "merged") return merged(std::move(volume));
-    std::string prefix = volume->name() + "-";
-    return drop(std::move(volume), std::move(prefix));
+    return drop(std::move(volume));
 }
 
 namespace {

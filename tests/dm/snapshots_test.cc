@@ -332,6 +332,42 @@ TEST_CASE("a fork that is refused in the middle is undone") {
     world.no_suspended();
 }
 
+TEST_CASE("a copy is dropped whole, whatever its parts became") {
+    World world;
+    world.volume("fast", kDisk);
+    world.volume("slow", "0 2048 linear ram:1M:b 0\n");
+    world.volume("top", "0 2048 linear fast 0\n2048 1024 linear slow 0\n");
+    const std::string plain = world.tables();
+    REQUIRE_FALSE(world.ask("top", "fork copy"));
+    auto fails = [&](const char* name) {
+        Volume& volume = *world.find(name);
+        REQUIRE_FALSE(
+            run(*world.executor, volume.replace(world.dm.build(volume, "0 3072 error\n", "/"), nullptr)));
+    };
+    SECTION("one of them fails") { fails("copy-slow"); }
+    SECTION("the top itself fails") { fails("copy"); }
+    SECTION("one was removed with its top's table") {
+        fails("copy");
+        REQUIRE_FALSE(run(*world.executor, world.dm.remove(world.find("copy-fast"), false)));
+    }
+    REQUIRE_FALSE(world.ask("copy", "drop"));
+    if (world.find("fast-real")) REQUIRE_FALSE(world.ask("fast", "drop"));
+    CHECK(world.tables() == plain);
+}
+
+TEST_CASE("an origin whose snapshots were removed becomes what it was when it is dropped") {
+    World world;
+    world.volume("disk", kDisk);
+    const std::string plain = world.tables();
+    REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
+    CHECK(world.ask("disk", "drop")->error() == EBUSY);
+    REQUIRE_FALSE(run(*world.executor, world.dm.remove(world.find("one"), false)));
+    CHECK(world.tables() != plain);
+    REQUIRE_FALSE(world.ask("disk", "drop"));
+    CHECK(world.tables() == plain);
+    CHECK(world.ask("disk", "drop")->error() == EINVAL);
+}
+
 TEST_CASE("drop refuses what is neither a snapshot nor a copy") {
     World world;
     world.volume("db-log", kDisk);

@@ -89,7 +89,9 @@ class Snapshot final : public snapshot::Row {
                            std::to_string(end - 1)});
         }
         visit(Step{Op::write, at, count, device_.get(), *free + (start_ + at) % chunk,
-                   "to " + std::to_string(end - first) + " new chunks, and their exceptions behind it"});
+                   end - first == 1 ? "to a new chunk, and its exception behind it"
+                                    : "to " + std::to_string(end - first) +
+                                          " new chunks, and their exceptions behind it"});
         *free += (end - first) * chunk;
     }
 };

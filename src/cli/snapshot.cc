@@ -193,9 +193,10 @@ int fork(Invocation& invocation) {
         std::vector<std::string> bottoms;
         collect_bottoms(control, original, &seen, &bottoms);
         for (const std::string& bottom : bottoms) {
-            std::string file = (bottom == original ? name : name + "-" + bottom) + ".cow";
-            cows.emplace_back((folder / file).string(), options.size_for(bytes_of_volume(control, bottom)),
-                              options.size.has_value(), false);
+            const std::string copy = bottom == original ? name : fmt::format("{}-{}", name, bottom);
+            cows.emplace_back((folder / (copy + ".cow")).string(),
+                              options.size_for(bytes_of_volume(control, bottom)), options.size.has_value(),
+                              false);
             check_unused(control, cows.back());
         }
         request += " " + quote_word(folder.string());

@@ -100,15 +100,15 @@ static int64_t check(const unsigned char *got, uint32_t sector, uint32_t least, 
 	return -1;
 }
 
+static int is_gone(int error) { return error == ENOTCONN || error == ECONNABORTED; }
+
 /* An error is none where nobody serves the file any more. */
 static void failed(const char *what, int error)
 {
-	if (error == ENOTCONN || error == ECONNABORTED || (open(path, O_RDONLY) < 0 && errno == ENOTCONN)) {
-		atomic_store(&stop, 1);
+	atomic_store(&stop, 1);
+	if (is_gone(error) || (open(path, O_RDONLY) < 0 && is_gone(errno)))
 		return;
-	}
-	if (!atomic_exchange(&stop, 1))
-		fprintf(stderr, "witness: %s: %s\n", what, strerror(error));
+	fprintf(stderr, "witness: %s: %s\n", what, strerror(error));
 	atomic_fetch_add(&failures, 1);
 }
 

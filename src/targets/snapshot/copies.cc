@@ -207,7 +207,7 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
                 entries.push_back({copy->old_first + i, copy->to.first + i});
         }
         if (status && self->state() != State::invalid) {
-            Task<Status> committing = self->store_->commit(std::move(entries));
+            Task<Status> committing = self->store_->commit(entries);
             status = co_await committing;
             if (!status)
                 log_line(Severity::error, "snapshot: exceptions can't be written to " +

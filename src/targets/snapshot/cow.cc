@@ -221,7 +221,7 @@ Task<Status> Cow::write_piece(Bio* rest) {
     return write_first(copy, take(rest, sector_of(chunk + copy->to.count) - rest->sector));
 }
 
-Task<Status> Cow::write_first(std::shared_ptr<Copy> copy, Bio bio) {
+Task<Status> Cow::write_first(const std::shared_ptr<Copy>& copy, Bio bio) {
     bio.fua = false;  // the commit makes it durable
     if (bio.count == sector_of(copy->to.count)) return write_whole(copy, bio);
     const Sector length = length_of(copy->old_first, 1), from = bio.sector - sector_of(copy->old_first);

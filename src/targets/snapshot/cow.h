@@ -181,7 +181,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Status ended_reading(Readings::Ticket ticket, Status status);
     Task<Status> write_pieces(Bio bio);
     Task<Status> write_piece(Bio* rest);
-    Task<Status> write_first(std::shared_ptr<Copy> copy, Bio bio);
+    Task<Status> write_first(const std::shared_ptr<Copy>& copy, Bio bio);
     Task<Status> write_whole(std::shared_ptr<Copy> copy, Bio bio);
     Task<Status> write_behind(std::shared_ptr<Copy> copy, Bio bio);
     Task<Status> refuse_full(std::unique_lock<std::mutex> lock, Cancel* cancel);

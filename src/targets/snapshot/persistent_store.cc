@@ -246,7 +246,7 @@ ChunkRun PersistentStore::allocate(Chunk most) {
     return run;
 }
 
-Task<Status> PersistentStore::commit(std::vector<Entry> entries) {
+Task<Status> PersistentStore::commit(std::span<const Entry> entries) {
     const uint64_t in_area = areas().entries(), in_block = entries_in_block();
     uint64_t area = area_, at = committed_;
     for (uint64_t full = 1; full <= (at + entries.size()) / in_area; full++) {

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/refused.h"
@@ -44,9 +45,9 @@ class Store {
     virtual Task<Status> begin() { return Task<Status>::ready(kOk); }
     // The next free chunks, as many of `most` as lie side by side; none: it is full.
     virtual ChunkRun allocate(Chunk most) = 0;
-    // In the order of their allocation. Whose data is on the device already; afterwards the
-    // data and the exceptions are durable.
-    virtual Task<Status> commit(std::vector<Entry>) { return Task<Status>::ready(kOk); }
+    // In the order of their allocation; they stay where they are until it answers. Whose data is on the
+    // device already; afterwards the data and the exceptions are durable.
+    virtual Task<Status> commit(std::span<const Entry>) { return Task<Status>::ready(kOk); }
     // Writes down that the snapshot is worth nothing any more.
     virtual Task<Status> invalidate() { return Task<Status>::ready(kOk); }
 
@@ -89,7 +90,7 @@ class PersistentStore final : public Store {
     Task<Outcome> read(std::vector<Entry>* entries) override;
     Task<Status> begin() override;
     ChunkRun allocate(Chunk most) override;
-    Task<Status> commit(std::vector<Entry> entries) override;
+    Task<Status> commit(std::span<const Entry> entries) override;
     Task<Status> invalidate() override;
     bool can_merge() const override { return true; }
     Task<Status> newest(size_t most, std::vector<Entry>* entries) override;

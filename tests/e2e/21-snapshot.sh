@@ -220,29 +220,60 @@ deleted $T/before.cow\$"
 	same "$(dmfs table)" "disk: 0 4096 linear $T/a.img 0"
 }
 
+# What the kernel has in its cache of the disk is what was there before.
+test_merge_behind_a_page_cache() {
+	(set +o pipefail; yes 'this is old ... ' | head -c 2M >old)
+	cp old a.img
+	mount_dmfs "$T/mnt" -o cache=auto
+	new_volume disk "0 4096 linear $T/a.img 0"
+	dmfs snapshot disk s >/dev/null
+	(set +o pipefail; yes 'this is new ... ' | head -c 2M >new)
+	dd if=new of=mnt/s bs=64K conv=notrunc status=none
+	coproc probe map shared mnt/disk
+	local line
+	read -r line <&"${COPROC[0]}"
+	cmp mnt/disk old
+	echo merge >mnt/.control/s/state
+	cmp mnt/disk new || fail "what is read behind a merge is stale"
+	echo >&"${COPROC[1]}"
+	IFS= read -r line <&"${COPROC[0]}"
+	same "$line" 'this is new ... '
+	dmfs merge disk >/dev/null
+	cmp mnt/disk new
+	exec {COPROC[1]}>&-
+	wait "$COPROC_PID"
+	cmp a.img new
+}
+
 # Slow enough to be seen in the middle: a batch takes as long as two delays.
 slow_merge() { # VOLUME: some chunks of its snapshot `before` are to be merged into it
 	local i
-	dmfs create below --table "0 4096 delay $T/a.img 0 0 $T/a.img 0 40"
+	dmfs create below --table "0 4096 delay $T/a.img 0 0 $T/a.img 0 30"
 	dmfs create "$1" --table '0 4096 linear below 0'
 	dmfs snapshot "$1" before >/dev/null
 	for i in {0..30}; do dd if=/dev/urandom of=mnt/before bs=4096 seek=$((i * 37 % 500)) count=1 conv=notrunc status=none; done
 	cp mnt/before want
 }
 
+# A merge that is waited for, and the one who waits gets a signal.
+interrupted() { # SIGNAL VOLUME
+	local id code=0
+	dmfs merge "$2" >said 2>&1 & id=$!
+	waits() { ((0x$(sed -n 's/^SigCgt:\s*//p' "/proc/$1/status") >> 14 & 1)); }
+	until_true 10 waits $id
+	kill -s "$1" $id
+	wait $id || code=$?
+	[[ $1 == KILL ]] || same $code 130
+}
 test_interrupted_merge_goes_on() {
 	start
 	slow_merge slow
-	local signal code left
-	code=0; timeout -s TERM --preserve-status 0.3 dmfs merge before >said 2>&1 || code=$?
-	same $code 130
+	local signal left
+	interrupted TERM before
 	same "$(<said)" 'dmfs: merge: it goes on; `dmfs merge slow` waits for the end'
 	[[ ! -e mnt/before ]]
 	cmp mnt/slow want
-	for signal in INT HUP KILL; do
-		code=0; timeout -s $signal --preserve-status 0.2 dmfs merge slow >said 2>&1 || code=$?
-		[[ $signal == KILL ]] || same $code 130
-	done
+	for signal in INT HUP KILL; do interrupted $signal slow; done
 	merges_still slow
 	left=$(left_in slow)
 	refused 'is merging into' dmfs snapshot slow more
@@ -253,12 +284,12 @@ test_interrupted_merge_goes_on() {
 	left=$(left_in slow)
 	sleep 0.3
 	same "$(left_in slow)" "$left"
-	timeout --preserve-status 0.3 dmfs merge slow >/dev/null 2>&1 || same $? 130
+	interrupted TERM slow
 	dmfs resume slow
 	cmp mnt/slow want
 	# Two who wait: one of them ends it.
-	dmfs merge slow >said.1 2>&1 & local other=$!
-	code=0; dmfs merge slow >said.2 2>&1 || code=$?
+	dmfs merge slow >said.1 2>&1 & local other=$! code=0
+	dmfs merge slow >said.2 2>&1 || code=$?
 	wait $other && same $code 1 || same $code 0
 	same "$(cat said.? | grep -c "^deleted $T/before.cow\$")" 1
 	cmp a.img want
@@ -562,19 +593,19 @@ test_cow_on_a_block_device() {
 
 # One origin, many names.
 
-# A snapshot by each name keeps its contents when a volume over each other one writes.
+# A snapshot by each name keeps its contents when a volume over another one writes.
 each_by_each() { # NAME...
-	local one other
-	for one; do for other; do
+	local names=("$@") one other i
+	for ((i = 0; i < 2 * $#; i++)); do
+		one=${names[i % $#]} other=${names[(i + 1 + i / $#) % $#]}
 		cp "$ORIGIN" old
 		dmfs create s --table "0 4096 snapshot $one s.cow N 8"
 		dmfs create o --table "0 4096 snapshot-origin $other"
 		dd if=/dev/urandom of=mnt/o bs=7000 count=20 seek=$((RANDOM % 200)) conv=notrunc,fsync status=none
 		! cmp -s "$ORIGIN" old || fail "$other is not the origin"
 		cmp mnt/s old || fail "a snapshot of $one does not know of a write to $other"
-		# And those who write to both ends.
 		dmfs remove s o
-	done; done
+	done
 }
 test_origin_by_many_names() {
 	start
@@ -678,7 +709,7 @@ test_snapshots_come_and_go_under_writers() {
 	image 16M a.img
 	mount_dmfs "$T/mnt"
 	new_volume disk "0 32768 linear $T/a.img 0"
-	writers -n 16 -t 4 -y mnt/disk 2>writers.said >/dev/null & local writer=$! count=0 sum other
+	writers -n 16 -t 2 -y mnt/disk 2>writers.said >/dev/null & local writer=$! count=0 sum other
 	while ! gone $writer; do
 		dmfs snapshot disk s --chunk $((512 << count % 8)) >/dev/null
 		sum=$(cksum <mnt/s)
@@ -697,6 +728,29 @@ test_snapshots_come_and_go_under_writers() {
 	same "$(dmfs table)" "disk: 0 32768 linear $T/a.img 0"
 }
 
+# Several commands at a time: each is done, whatever the others do.
+test_commands_at_once() {
+	image 4M a.img
+	mount_dmfs "$T/mnt"
+	new_volume disk "0 8192 linear $T/a.img 0"
+	writers -n 4 -t 2 -y mnt/disk 2>writers.said >/dev/null & local writer=$! each ids=() end=$((EPOCHSECONDS + 2))
+	makes_and_drops() {
+		trap - ERR
+		while ((EPOCHSECONDS < end)); do
+			timeout -s KILL 20 dmfs snapshot disk "s$1" && timeout -s KILL 20 dmfs drop "s$1" || return 1
+		done >"said.$1" 2>&1
+	}
+	for each in 1 2 3; do makes_and_drops $each & ids+=($!); done
+	for each in 1 2 3; do
+		wait "${ids[each - 1]}" || echo "$(grep -hv '^deleted\|is gone\|is a snapshot' said.$each)" >>refused
+	done
+	wait $writer || fail "$(<writers.said)"
+	[[ ! -e refused ]] || fail "$(<refused)"
+	cmp mnt/disk a.img
+	same "$(dmfs table)" "disk: 0 8192 linear $T/a.img 0"
+	same "$(ls ./*.cow 2>/dev/null)" ''
+}
+
 # Whatever a program does to one of them, at any byte, the others don't know.
 all_at_once() { # MOUNT-OPTION...
 	start "$@"
@@ -706,8 +760,8 @@ all_at_once() { # MOUNT-OPTION...
 	for each in tried odd large; do dmfs snapshot zeros $each --chunk ${CHUNK[$each]} >/dev/null; done
 	dmfs snapshot tried deep >/dev/null
 	# They read back what they wrote, and look at all of it in the end.
-	for each in zeros tried odd large; do writers -n 4 -t 2 -y mnt/$each 2>said.$each >/dev/null & ids+=($!); done
-	witness -b old -k known -t 2 -o mixed mnt/disk 2>said.disk & ids+=($!)
+	for each in zeros tried odd large; do writers -n 4 -t 1 -y mnt/$each 2>said.$each >/dev/null & ids+=($!); done
+	witness -b old -k known -t 1 -o mixed mnt/disk 2>said.disk & ids+=($!)
 	for each in "${ids[@]}"; do wait "$each" || fail "$(tail -n 4 said.*)"; done
 	note "$(cat said.* | grep -o '[0-9]* writes' | xargs)"
 	witness -b old -k known -c mnt/disk 2>said || fail "$(<said)"
@@ -915,7 +969,7 @@ test_a_filesystem_in_use() {
 		detach_loop "$LOOP"
 	fi
 	kill $writer; wait $writer || true
-	umount fs
+	until_true 10 umount fs 2>/dev/null
 	e2fsck -fn "$disk" >fsck.log 2>&1 || fail "$(<fsck.log)"
 	detach_loop "$disk"
 	# Back to that moment.

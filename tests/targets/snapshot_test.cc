@@ -221,8 +221,85 @@ TEST_CASE("a write to part of a chunk is one write of the whole") {
     CHECK(world.write(*snap, 10, 3, 2));
     CHECK(world.origin.seen() == std::vector<Seen>{{Op::read, 8, 2, false}, {Op::read, 13, 3, false}});
     CHECK(world.cow.seen() ==
-          std::vector<Seen>{{Op::write, 16, 8, false}, {Op::flush, 0, 0, false}, {Op::write, 8, 8, true}});
+          std::vector<Seen>{{Op::write, 16, 8, false}, {Op::flush, 0, 0, false}, {Op::write, 8, 8, false}});
     CHECK(world.tags(*snap, 8, 8) == std::vector<uint64_t>{1, 1, 2, 2, 2, 1, 1, 1});
+}
+
+TEST_CASE("a snapshot's own exceptions are durable with the next flush, and before the origin changes") {
+    World world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    auto durable_write = [&](Sector sector, Sector count) {
+        Memory memory = World::stamped_memory(sector, count, 4);
+        Bio bio = bio_of(Op::write, sector, count, &memory);
+        bio.fua = true;
+        return run(*world.executor, snap->io(bio));
+    };
+    const Seen flush{Op::flush, 0, 0, false};
+    world.cow.forget();
+    SECTION("a write that has to be durable commits durably") {
+        CHECK(durable_write(0, 8));
+        CHECK(world.cow.seen() ==
+              std::vector<Seen>{{Op::write, 16, 8, false}, flush, {Op::write, 8, 8, true}});
+        world.cow.forget();  // to a chunk whose exception is durable
+        CHECK(durable_write(0, 8));
+        CHECK(world.cow.seen() == std::vector<Seen>{{Op::write, 16, 8, true}});
+    }
+    SECTION("one to a chunk whose exception is not makes it so") {
+        CHECK(world.write(*snap, 0, 8, 2));
+        CHECK(world.cow.seen() ==
+              std::vector<Seen>{{Op::write, 16, 8, false}, flush, {Op::write, 8, 8, false}});
+        world.cow.forget();
+        CHECK(durable_write(0, 4));
+        CHECK(world.cow.seen() == std::vector<Seen>{{Op::write, 16, 4, false}, flush});
+        world.cow.forget();
+        CHECK(durable_write(0, 4));
+        CHECK(world.cow.seen() == std::vector<Seen>{{Op::write, 16, 4, true}});
+    }
+    SECTION("the origin's writes wait for a flush, once") {
+        CHECK(world.write(*snap, 0, 8, 2));
+        world.cow.forget();
+        world.cow.hold(Op::flush);
+        Memory memory = World::stamped_memory(0, 8, 3);
+        auto writing = begin(*world.executor, base->io(bio_of(Op::write, 0, 8, &memory)));
+        REQUIRE(soon([&] { return world.cow.held() == 1; }));
+        a_moment();
+        CHECK(world.origin.count(Op::write) == 0);
+        world.cow.let_go();
+        CHECK(writing.get());
+        CHECK(world.cow.seen() == std::vector<Seen>{flush});
+        CHECK(world.write(*base, 0, 8, 4));
+        CHECK(world.cow.seen() == std::vector<Seen>{flush});
+    }
+    SECTION("a commit makes those before it durable") {
+        CHECK(world.write(*snap, 0, 8, 2));
+        CHECK(world.write(*snap, 8, 8, 2));
+        world.cow.forget();
+        CHECK(world.write(*base, 0, 8, 3));
+        CHECK(world.cow.seen().empty());
+        CHECK(world.write(*base, 16, 8, 3));  // this one durably
+        world.cow.forget();
+        CHECK(world.write(*base, 8, 8, 3));
+        CHECK(world.cow.seen().empty());
+    }
+    SECTION("those that a store has when it is opened may not be durable") {
+        CHECK(world.write(*snap, 0, 8, 2));
+        CHECK(run(*world.executor, snap->io(flush_bio())));
+        REQUIRE_FALSE(world.space.remove(*snap, false));
+        snap = world.space.create("again");
+        REQUIRE(soon([&] { return !world.replace(*snap, "64 snapshot o c P 8"); }));
+        world.cow.forget();
+        for (uint64_t tag : {3, 4}) CHECK(world.write(*base, 0, 8, tag));
+        CHECK(world.cow.seen() == std::vector<Seen>{flush});
+        CHECK(world.tags(*snap, 0, 8) == all_of(2, 8));
+    }
+    SECTION("where the flush fails the snapshot is invalid") {
+        CHECK(world.write(*snap, 0, 8, 2));
+        world.cow.fail(Op::flush, EIO);
+        CHECK(run(*world.executor, snap->io(flush_bio())) == Status(EIO));
+        CHECK(world.status(*snap) == "Invalid");
+        CHECK(world.write(*base, 0, 8, 3));
+    }
 }
 
 TEST_CASE("large requests go in as few pieces as their data lie in") {

@@ -60,8 +60,10 @@ bool Cow::preserved(Sector from, Sector end) const {
     end = std::min(end, shown_.end);
     if (from >= end) return true;
     if (!valid_) return false;
-    for (Chunk chunk = chunk_of(from); chunk < chunk_behind(end); chunk++)
-        if (!exceptions_.find(chunk)) return false;
+    for (Chunk chunk = chunk_of(from); chunk < chunk_behind(end); chunk++) {
+        std::optional<Chunk> kept = exceptions_.find(chunk);
+        if (!kept || *kept >= durable_end_) return false;
+    }
     return !readings_.overlap(chunk_of(from), chunk_behind(end));
 }
 
@@ -89,6 +91,7 @@ Task<Status> Cow::preserve(Sector from, Sector end, Cancel* cancel) {
             }
             full = !copy;
             if (!copy) break;
+            copy->durable = true;
             all.push_back(copy);
             chunk = copy->old_first + copy->to.count;
         }
@@ -104,9 +107,31 @@ Task<Status> Cow::preserve(Sector from, Sector end, Cancel* cancel) {
         Status status = co_await copying;
         if (status.error() == EINTR) co_return status;
     }
+    Task<Status> making_durable = make_durable(first, behind, cancel);
+    Status status = co_await making_durable;
+    if (!status) co_return status;
     Task<Status> waiting = wait_for_readers(first, behind, cancel);
-    Status status = co_await waiting;
+    status = co_await waiting;
     co_return status;
+}
+
+// The exceptions of these chunks, of which some may wait for a flush. Fails only with EINTR.
+Task<Status> Cow::make_durable(Chunk first, Chunk end, Cancel* cancel) {
+    bool loose = false;
+    {
+        std::lock_guard guard(mutex_);
+        for (Chunk chunk = first; chunk < end && !all_durable() && !loose; chunk++) {
+            std::optional<Chunk> kept = exceptions_.find(chunk);
+            loose = kept && *kept >= durable_end_;
+        }
+    }
+    if (!loose) co_return kOk;
+    Bio bio;
+    bio.op = Op::flush;
+    bio.cancel = cancel;
+    Task<Status> flushing = flush(bio);
+    Status status = co_await flushing;
+    co_return status.error() == EINTR ? status : kOk;  // else the snapshot is invalid now
 }
 
 Task<Status> Cow::wait_for_readers(Chunk first, Chunk end, Cancel* cancel) {
@@ -196,7 +221,8 @@ void Cow::copied(const std::shared_ptr<Copy>& copy, Status status) {
 // done meanwhile.
 Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
     for (int commits = 1;; commits++) {
-        Copies copies = self->take_copied();
+        bool durable = false;
+        Copies copies = self->take_copied(&durable);
         if (copies.empty()) co_return kOk;
         const int64_t began = self->executor_.now_ns();
         std::vector<Entry> entries;
@@ -207,7 +233,7 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
                 entries.push_back({copy->old_first + i, copy->to.first + i});
         }
         if (status && self->state() != State::invalid) {
-            Task<Status> committing = self->store_->commit(entries);
+            Task<Status> committing = self->store_->commit(entries, durable);
             status = co_await committing;
             if (!status)
                 log_line(Severity::error, "snapshot: exceptions can't be written to " +
@@ -222,7 +248,7 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
             static_cast<void>(lost);
         }
         const int64_t took = self->executor_.now_ns() - began;
-        self->settle(copies, status);
+        self->settle(copies, durable, status);
         if (self->gather(copies.size(), took)) co_return kOk;
         if (commits % kInARow == 0) {
             Task<Status> pause = sleep_until(self->executor_, 0);
@@ -233,10 +259,12 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
 }
 
 // Those at the head of the order that need nothing more than the commit.
-Cow::Copies Cow::take_copied() {
+Cow::Copies Cow::take_copied(bool* durable) {
     std::lock_guard guard(mutex_);
+    *durable = role_ != Role::snapshot;
     Copies copies;
     while (!order_.empty() && order_.front()->at != Copy::At::copying) {
+        *durable = *durable || order_.front()->durable;
         copies.push_back(std::move(order_.front()));
         order_.pop_front();
         ready_--;
@@ -283,11 +311,15 @@ Task<Status> Cow::end_gathering(std::shared_ptr<Cow> self, uint64_t which, int64
 }
 
 // They are exceptions from now on, and whoever waited for them goes on, here.
-void Cow::settle(const Copies& copies, Status status) {
+void Cow::settle(const Copies& copies, bool durable, Status status) {
     bool last = false;
     {
         std::lock_guard guard(mutex_);
         if (!valid_) status = Status(EIO);
+        if (status && store_->can_merge()) {
+            durable_end_ = durable ? kAllDurable : copies.front()->to.first;
+            loose_commits_ += durable ? 0 : 1;
+        }
         for (const std::shared_ptr<Copy>& copy : copies) {
             for (Chunk i = 0; i < copy->to.count && status; i++)
                 exceptions_.insert({copy->old_first + i, copy->to.first + i});

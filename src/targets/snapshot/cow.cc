@@ -51,6 +51,7 @@ Task<Outcome> Cow::read_store() {
     valid_ = store_->valid();
     known_invalid_ = !valid_;
     exceptions_.reserve(entries.size());
+    if (!entries.empty()) durable_end_ = 0;
     for (const Entry& entry : entries)
         if (!exceptions_.insert(entry))
             co_return Refused(EINVAL,
@@ -172,9 +173,54 @@ Task<Status> Cow::write(Bio bio) {
     std::unique_lock lock(mutex_);
     if (!writable()) return Task<Status>::ready(Status(EIO));
     Piece piece = piece_locked(bio.sector, bio.count);
+    if (piece.on_cow && piece.count == bio.count)
+        return write_kept(std::move(lock), moved(bio, *piece.on_cow));
     lock.unlock();
-    if (piece.on_cow && piece.count == bio.count) return device_->io(moved(bio, *piece.on_cow));
     return write_pieces(bio);
+}
+
+// To chunks that have their exceptions.
+Task<Status> Cow::write_kept(std::unique_lock<std::mutex> lock, Bio bio) {
+    const bool durable = !bio.fua || all_durable();
+    lock.unlock();
+    return durable ? device_->io(bio) : write_durably(bio);
+}
+
+Task<Status> Cow::write_durably(Bio bio) {
+    bio.fua = false;
+    Task<Status> writing = device_->io(bio);
+    Status status = co_await writing;
+    if (!status) co_return status;
+    Bio after;
+    after.op = Op::flush;
+    after.cancel = bio.cancel;
+    Task<Status> flushing = flush(after);
+    status = co_await flushing;
+    co_return status;
+}
+
+Task<Status> Cow::flush(Bio bio) {
+    std::unique_lock lock(mutex_);
+    const uint64_t commits = loose_commits_;
+    const bool loose = !all_durable();
+    lock.unlock();
+    return loose ? flush_loose(bio, commits) : device_->io(bio);
+}
+
+// Where it fails exceptions may be lost that are known here, and later ones with them.
+Task<Status> Cow::flush_loose(Bio bio, uint64_t commits) {
+    Task<Status> flushing = device_->io(bio);
+    Status status = co_await flushing;
+    bool lost = false;
+    {
+        std::lock_guard guard(mutex_);
+        if (status && commits == loose_commits_) durable_end_ = kAllDurable;
+        lost = !status && status.error() != EINTR && role_ == Role::snapshot;
+    }
+    if (!lost) co_return status;
+    Task<Status> losing = invalidate("exceptions can't be made durable", bio.cancel);
+    Status invalid = co_await losing;
+    co_return status.error() == EINTR ? invalid : status;
 }
 
 Task<Status> Cow::write_pieces(Bio bio) {
@@ -201,10 +247,7 @@ Task<Status> Cow::write_piece(Bio* rest) {
         return Task<Status>::ready(Status(EIO));
     }
     const Piece piece = piece_locked(rest->sector, rest->count);
-    if (piece.on_cow) {
-        lock.unlock();
-        return device_->io(moved(take(rest, piece.count), *piece.on_cow));
-    }
+    if (piece.on_cow) return write_kept(std::move(lock), moved(take(rest, piece.count), *piece.on_cow));
     const Chunk chunk = chunk_of(rest->sector);
     if (std::shared_ptr<Copy> copy = copy_of(chunk)) {
         lock.unlock();
@@ -217,6 +260,7 @@ Task<Status> Cow::write_piece(Bio* rest) {
         rest->count = 0;
         return refuse_full(std::move(lock), rest->cancel);
     }
+    copy->durable = rest->fua;
     lock.unlock();
     return write_first(copy, take(rest, sector_of(chunk + copy->to.count) - rest->sector));
 }

@@ -9,8 +9,10 @@
 // What a chunk held is copied before it changes, once. The order is
 //
 //     copy        the old data (or, for a write to the snapshot, the new) to a new chunk
-//     commit      the exception is written down, and durable (Store::commit), in the order
-//                 in which the new chunks were taken: one commit for all copies that are done
+//     commit      the exception is written down (Store::commit), in the order in which the
+//                 new chunks were taken: one commit for all copies that are done. It is
+//                 durable, unless all of them are for writes to the snapshot: these need to be
+//                 durable only with the next flush, and their exceptions are
 //     readers     of the origin's chunk, who still saw no exception, are waited for
 //     write       to the origin; or, of the snapshot, to the new chunk
 //
@@ -63,7 +65,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
     // The snapshot's requests, in sectors of the origin.
     Task<Status> read(Bio bio);
     Task<Status> write(Bio bio);
-    Task<Status> flush(Bio bio) { return device_->io(bio); }
+    Task<Status> flush(Bio bio);
     // Zeros chunks that have an exception, and parts of them.
     Task<Status> discard(Bio bio);
 
@@ -149,6 +151,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
         const Chunk old_first;
         const ChunkRun to;
         enum class At { copying, copied, failed } at = At::copying;  // under the Cow's mutex
+        bool durable = false;                                        // its exception has to be; likewise
         // What a write to the snapshot puts over the old data, and where in the chunk.
         std::optional<Memory> assembled;
         Sector new_from = 0, new_end = 0;
@@ -170,7 +173,12 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Chunk uncopied(Chunk first, Chunk end) const;
     std::shared_ptr<Copy> begin_copy(Chunk first, Chunk most);
     bool writable() const { return valid_ && !overflowed_; }
+    bool all_durable() const { return durable_end_ == kAllDurable; }
 
+    bool all_durable_now() const {
+        std::lock_guard guard(mutex_);
+        return all_durable();
+    }
     bool is_merging() const {
         std::lock_guard guard(mutex_);
         return role_ == Role::merging;
@@ -179,6 +187,10 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Task<Status> read_pieces(Bio bio);
     Task<Status> end_reading(Task<Status> reading, Readings::Ticket ticket);
     Status ended_reading(Readings::Ticket ticket, Status status);
+    Task<Status> write_kept(std::unique_lock<std::mutex> lock, Bio bio);
+    Task<Status> write_durably(Bio bio);
+    Task<Status> flush_loose(Bio bio, uint64_t commits);
+    Task<Status> make_durable(Chunk first, Chunk end, Cancel* cancel);
     Task<Status> write_pieces(Bio bio);
     Task<Status> write_piece(Bio* rest);
     Task<Status> write_first(const std::shared_ptr<Copy>& copy, Bio bio);
@@ -196,10 +208,10 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Task<Status> transfer(Op op, Device* device, Sector sector, Sector count, Memory* memory, size_t offset);
     void copied(const std::shared_ptr<Copy>& copy, Status status);
     static Task<Status> commit_copies(std::shared_ptr<Cow> self);
-    Copies take_copied();
+    Copies take_copied(bool* durable);
     bool gather(size_t committed, int64_t took_ns);
     static Task<Status> end_gathering(std::shared_ptr<Cow> self, uint64_t which, int64_t deadline_ns);
-    void settle(const Copies& copies, Status status);
+    void settle(const Copies& copies, bool durable, Status status);
     static Task<Status> wait_for(std::shared_ptr<Copy> copy, Cancel* cancel);
     static Task<Status> wait_until_done(std::shared_ptr<Copy> copy, Cancel* cancel);
     Task<Status> wait_for_readers(Chunk first, Chunk end, Cancel* cancel);
@@ -217,9 +229,14 @@ class Cow : public std::enable_shared_from_this<Cow> {
     std::map<Chunk, std::shared_ptr<Copy>> copies_;  // by their first old chunk
     std::deque<std::shared_ptr<Copy>> order_;        // in the order of their new chunks
     bool committing_ = false;
-    size_t ready_ = 0;         // of order_, that only need the commit
-    size_t awaited_ = 0;       // how many of those the next commit waits for, for a while; 0: none
-    uint64_t gatherings_ = 0;  // how often one has
+    // Exceptions are durable whose new chunk is before it. Those that a store has when it is opened
+    // may not be: whoever wrote them may have been killed before the flush.
+    static constexpr Chunk kAllDurable = UINT64_MAX;
+    Chunk durable_end_ = kAllDurable;
+    uint64_t loose_commits_ = 0;  // how many were not durable when they answered
+    size_t ready_ = 0;            // of order_, that only need the commit
+    size_t awaited_ = 0;          // how many of those the next commit waits for, for a while; 0: none
+    uint64_t gatherings_ = 0;     // how often one has
     unsigned misses_ = 0, gathers_not_ = 0;  // in vain, one after another; how many do not wait
     Readings readings_;                      // of the origin, by the snapshot
     Readings writings_;                      // of the COW device, while it merges

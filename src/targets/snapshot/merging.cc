@@ -39,6 +39,13 @@ Task<Status> Cow::begin_merging(size_t most_runs, std::vector<MergeRun>* batch) 
         *batch = stuck_batch_;
     }
     if (!batch->empty()) co_return kOk;  // once more
+    if (!all_durable_now()) {
+        Bio bio;
+        bio.op = Op::flush;
+        Task<Status> flushing = flush(bio);
+        Status flushed = co_await flushing;
+        if (!flushed) co_return flushed;
+    }
     std::vector<Entry> newest;
     Task<Status> reading = store_->newest(kMostEntries, &newest);
     Status status = co_await reading;

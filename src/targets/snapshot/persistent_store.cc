@@ -1,8 +1,8 @@
 // The store that outlives its volume: areas of entries on the COW device.
 //
 // A commit:   the areas behind those that it fills are zeroed
-//             flush: the data of the chunks, and these zeros, are durable
-//             the entries are written, and are durable when it answers
+//             flush: the data of the chunks, these zeros, and all earlier entries are durable
+//             the entries are written, durably if that is asked for
 //
 // A crash leaves the entries up to some sector of a commit, and perhaps some of those behind:
 // the first entry of zeros ends them all, so the others are stale. A store with such entries
@@ -246,7 +246,7 @@ ChunkRun PersistentStore::allocate(Chunk most) {
     return run;
 }
 
-Task<Status> PersistentStore::commit(std::span<const Entry> entries) {
+Task<Status> PersistentStore::commit(std::span<const Entry> entries, bool durable) {
     const uint64_t in_area = areas().entries(), in_block = entries_in_block();
     uint64_t area = area_, at = committed_;
     for (uint64_t full = 1; full <= (at + entries.size()) / in_area; full++) {
@@ -261,7 +261,7 @@ Task<Status> PersistentStore::commit(std::span<const Entry> entries) {
         do {
             encode(entries[i++], block_->data() + at++ % in_block * kEntryBytes);
         } while (i < entries.size() && at % in_block != 0);
-        Task<Status> writing = block_io(Op::write, area, at - 1, one_block);
+        Task<Status> writing = block_io(Op::write, area, at - 1, durable && one_block);
         status = co_await writing;
         if (at % in_block == 0) memset(block_->data(), 0, block_->bytes());
         if (at == in_area) {
@@ -271,7 +271,7 @@ Task<Status> PersistentStore::commit(std::span<const Entry> entries) {
     }
     area_ = area;
     committed_ = at;
-    if (!status || one_block) co_return status;
+    if (!status || one_block || !durable) co_return status;
     Task<Status> keeping = flush();
     status = co_await keeping;
     co_return status;

@@ -30,7 +30,7 @@ class Snapshot final : public snapshot::Row {
 
     Task<Status> io(Bio bio) override {
         Cow* cow = claim_.serving();
-        if (bio.op == Op::flush) return device_->io(bio);
+        if (bio.op == Op::flush) return cow != nullptr ? cow->flush(bio) : device_->io(bio);
         if (cow == nullptr) return Task<Status>::ready(Status(EIO));
         switch (bio.op) {
             case Op::read:

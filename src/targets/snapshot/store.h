@@ -45,9 +45,10 @@ class Store {
     virtual Task<Status> begin() { return Task<Status>::ready(kOk); }
     // The next free chunks, as many of `most` as lie side by side; none: it is full.
     virtual ChunkRun allocate(Chunk most) = 0;
-    // In the order of their allocation; they stay where they are until it answers. Whose data is on the
-    // device already; afterwards the data and the exceptions are durable.
-    virtual Task<Status> commit(std::span<const Entry>) { return Task<Status>::ready(kOk); }
+    // In the order of their allocation; their data are on the device already. Makes durable the
+    // data and all that was committed before, and then writes these entries: to be `durable` when it
+    // answers, or with the next flush. The caller keeps them until then.
+    virtual Task<Status> commit(std::span<const Entry>, bool /*durable*/) { return Task<Status>::ready(kOk); }
     // Writes down that the snapshot is worth nothing any more.
     virtual Task<Status> invalidate() { return Task<Status>::ready(kOk); }
 
@@ -90,7 +91,7 @@ class PersistentStore final : public Store {
     Task<Outcome> read(std::vector<Entry>* entries) override;
     Task<Status> begin() override;
     ChunkRun allocate(Chunk most) override;
-    Task<Status> commit(std::span<const Entry> entries) override;
+    Task<Status> commit(std::span<const Entry> entries, bool durable) override;
     Task<Status> invalidate() override;
     bool can_merge() const override { return true; }
     Task<Status> newest(size_t most, std::vector<Entry>* entries) override;

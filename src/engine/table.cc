@@ -126,7 +126,12 @@ Task<Outcome> Table::preresume(Cancel* cancel) {
     for (Row& row : rows_) {
         Task<Outcome> going_on = row.target->preresume(cancel);
         Outcome refused = co_await going_on;
-        if (refused) co_return refused->of(row.type);
+        if (!refused) continue;
+        for (Row& each : rows_) {
+            each.target->preresume_undo();
+            if (&each == &row) break;
+        }
+        co_return refused->of(row.type);
     }
     co_return Outcome();
 }

@@ -120,6 +120,7 @@ class Target {
     virtual Task<Status> quiet(Cancel*) { return Task<Status>::ready(kOk); }
     virtual void postsuspend() {}
     virtual Task<Outcome> preresume(Cancel*) { return Task<Outcome>::ready({}); }
+    virtual void preresume_undo() {}
     virtual void resume() {}
 
     // Once, when a table that was live has been replaced or removed: nobody is inside, and

@@ -56,7 +56,7 @@ class World {
     std::shared_ptr<Cow> open() {
         auto cow = std::make_shared<Cow>(executor_, origin_, device_,
                                          std::make_unique<PersistentStore>(*device_, chunk_, 512));
-        Outcome refused = run(cow->read_store());
+        Outcome refused = run(cow->read_store(nullptr));
         if (refused) {
             PROMISE(refused->error() > 0 && !refused->reason().empty());
             return nullptr;
@@ -137,7 +137,7 @@ void use(World& world) {
     const bool valid = cow->state() == Cow::State::good;
     const auto before = world.shown(*cow);
     for (const auto& byte : before) PROMISE(valid || !byte);
-    if (!valid || !world.run(cow->begin())) return;
+    if (!valid || !world.run(cow->begin(nullptr))) return;
     PROMISE(world.shown(*cow) == before);
 
     // Writes of the snapshot, and copies for the origin's, as long as there is room.

@@ -14,6 +14,21 @@ std::vector<Claim*>& claims() {
     return all;
 }
 
+// Those that no claim has any more, though they still write.
+std::vector<std::pair<Identity, std::weak_ptr<Cow>>>& leaving() {
+    static std::vector<std::pair<Identity, std::weak_ptr<Cow>>> all;
+    return all;
+}
+
+// Whether one of them has that device; forgets those that have ended.
+bool still_written(const Identity& device) {
+    std::erase_if(leaving(), [](const auto& each) {
+        std::shared_ptr<Cow> cow = each.second.lock();
+        return !cow || !cow->busy();
+    });
+    return std::ranges::any_of(leaving(), [&](const auto& each) { return each.first == device; });
+}
+
 }  // namespace
 
 Claim::~Claim() {
@@ -21,6 +36,7 @@ Claim::~Claim() {
     std::lock_guard guard(mutex);
     std::erase(claims(), this);
     gone = std::move(cow_);
+    if (gone && gone->busy()) leaving().emplace_back(device_, gone);
 }
 
 void Claim::own(std::shared_ptr<Cow> cow) {
@@ -43,6 +59,8 @@ Claim* Claim::heir() const {
 Outcome Claim::enter() {
     std::lock_guard guard(mutex);
     if (entered_) return {};
+    if (still_written(device_))
+        return Refused(EBUSY, "the last snapshot with this COW device still writes there", "try again");
     size_t rivals = 0;
     const Claim* owner = nullptr;
     for (const Claim* other : claims()) {
@@ -82,14 +100,29 @@ void Claim::begin(std::shared_ptr<Cow> cow) {
     own(std::move(cow));
 }
 
-Outcome Claim::may_resume() const {
+Outcome Claim::may_resume() {
     std::lock_guard guard(mutex);
-    if (const Claim* from = source(); from != nullptr && !from->suspended_)
+    const Claim* from = source();
+    if (from != nullptr && (!from->suspended_ || from->resuming_))
         return Refused(EINVAL, "the volume that has the COW device now is not suspended", "suspend it first");
+    if (waits_ && from == nullptr)
+        return Refused(EINVAL, "the table that had the COW device is gone", "load this one again");
     if (heir() != nullptr)
         return Refused(EINVAL, "a loaded table waits to take the COW device over",
                        "resume the volume that has that table, or clear it");
+    resuming_ = true;
     return {};
+}
+
+void Claim::will_not_resume() {
+    std::lock_guard guard(mutex);
+    resuming_ = false;
+}
+
+void Claim::suspended(bool is) {
+    std::lock_guard guard(mutex);
+    suspended_ = is;
+    resuming_ = false;
 }
 
 void Claim::take_over() {
@@ -110,6 +143,13 @@ bool Claim::hand_over() {
     to->waits_ = false;
     own(nullptr);
     return true;
+}
+
+void Claim::give_up() {
+    std::shared_ptr<Cow> gone;  // behind the guard
+    std::lock_guard guard(mutex);
+    gone = cow_;
+    own(nullptr);
 }
 
 std::shared_ptr<Cow> Claim::cow() const {

@@ -34,20 +34,24 @@ class Claim {
     ~Claim();
 
     // When the table is loaded. EINVAL: somebody waits already, or merges; EBUSY: the COW
-    // device is another origin's.
+    // device is another origin's, or copies are still made there.
     Outcome enter();
     // Whether another row has the Cow.
     bool waits() const;
     // The row has read the store itself.
     void begin(std::shared_ptr<Cow> cow);
 
-    // Before a resume. EINVAL: the Cow cannot change hands now.
-    Outcome may_resume() const;
+    // Before a resume: EINVAL, the Cow cannot change hands now; or nobody else gets it until
+    // will_not_resume().
+    Outcome may_resume();
+    void will_not_resume();
     // At the resume: the Cow is ours now, if it was another's.
     void take_over();
     // At the end: whether a row that waited for it has the Cow now.
     bool hand_over();
-    void suspended(bool is) { suspended_ = is; }
+    // Nobody waits, and nobody has it.
+    void give_up();
+    void suspended(bool is);
 
     // The row's own, or nullptr.
     std::shared_ptr<Cow> cow() const;
@@ -71,8 +75,8 @@ class Claim {
     bool entered_ = false;
     bool waits_ = false;
     bool resumed_ = false;  // it was live once
+    bool suspended_ = false, resuming_ = false;
 
-    std::atomic<bool> suspended_{false};
     std::atomic<Cow*> serving_{nullptr};
 };
 

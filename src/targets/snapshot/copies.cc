@@ -352,10 +352,7 @@ Task<Status> Cow::wait_until_done(std::shared_ptr<Copy> copy, Cancel* cancel) {
 }
 
 Task<Status> Cow::idle(Cancel* cancel) {
-    std::function<bool()> must_wait = [this] {
-        std::lock_guard guard(mutex_);
-        return !copies_.empty();
-    };
+    std::function<bool()> must_wait = [this] { return busy(); };
     while (must_wait()) {
         Status status = co_await idle_.wait(must_wait, cancel);
         if (!status) co_return status;
@@ -403,6 +400,7 @@ Task<Status> Cow::write_down_invalid(std::shared_ptr<Cow> self) {
     }
     if (raise_event) raise_event();
     self->invalidated_.wake_all();
+    self->idle_.wake_all();
     co_return status;
 }
 

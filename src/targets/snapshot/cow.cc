@@ -42,9 +42,9 @@ Cow::Cow(Executor& executor, std::shared_ptr<Device> origin, std::shared_ptr<Dev
       invalidated_(executor),
       merged_(executor) {}
 
-Task<Outcome> Cow::read_store() {
+Task<Outcome> Cow::read_store(Cancel* cancel) {
     std::vector<Entry> entries;
-    Task<Outcome> reading = store_->read(&entries);
+    Task<Outcome> reading = store_->read(&entries, cancel);
     Outcome refused = co_await reading;
     if (refused) co_return refused;
     std::lock_guard guard(mutex_);
@@ -254,6 +254,10 @@ Task<Status> Cow::write_piece(Bio* rest) {
         return write_behind(copy, take(rest, sector_of(copy->old_first + copy->to.count) - rest->sector));
     }
     bool whole = rest->sector == sector_of(chunk) && rest->count >= chunk_sectors();
+    if (!whole && std::min(rest->end(), sector_of(chunk + 1)) > origin_sectors_) {  // it has become smaller
+        rest->count = 0;
+        return Task<Status>::ready(Status(EIO));
+    }
     Chunk most = whole ? uncopied(chunk, chunk + rest->count / chunk_sectors()) - chunk : 1;
     std::shared_ptr<Copy> copy = begin_copy(chunk, most);
     if (!copy) {
@@ -266,7 +270,6 @@ Task<Status> Cow::write_piece(Bio* rest) {
 }
 
 Task<Status> Cow::write_first(const std::shared_ptr<Copy>& copy, Bio bio) {
-    bio.fua = false;  // the commit makes it durable
     if (bio.count == sector_of(copy->to.count)) return write_whole(copy, bio);
     const Sector length = length_of(copy->old_first, 1), from = bio.sector - sector_of(copy->old_first);
     if (bytes_of(length) > kAssembledBytes) {
@@ -283,6 +286,7 @@ Task<Status> Cow::write_first(const std::shared_ptr<Copy>& copy, Bio bio) {
 
 // Whole chunks need no copy: the new data go where the old would have gone.
 Task<Status> Cow::write_whole(std::shared_ptr<Copy> copy, Bio bio) {
+    bio.fua = false;  // the commit makes it durable
     Task<Status> writing = device_->io(moved(bio, sector_of(copy->to.first)));
     Status status = co_await writing;
     if (status.error() == EINTR) {  // killed: the chunk keeps what it held
@@ -337,6 +341,7 @@ Task<Status> Cow::discard(Bio bio) {
                 if (std::optional<Chunk> kept = exceptions_.find(chunk)) look_at({chunk, *kept});
     }
     std::sort(whole.begin(), whole.end());
+    std::sort(parts.begin(), parts.end());
     Status result;
     std::vector<Task<Status>> batch;
     auto add = [&](Op op, std::pair<Sector, Sector> range) {

@@ -55,10 +55,15 @@ class Cow : public std::enable_shared_from_this<Cow> {
         std::unique_ptr<Store> store);
 
     // Reads the store; changes nothing.
-    Task<Outcome> read_store();
+    Task<Outcome> read_store(Cancel* cancel);
     // Before the first copy: the store may have to be made, or mended.
-    Task<Status> begin() { return store_->begin(); }
+    Task<Status> begin(Cancel* cancel) { return store_->begin(cancel); }
 
+    // What it has to keep; before it is added to its origin.
+    void show(Shown shown) {
+        std::lock_guard guard(mutex_);
+        shown_ = shown;
+    }
     // Whose it is now: what it shows, whether somebody sees to an overflow, whom to tell.
     void belongs_to(Shown shown, bool overflow_is_seen_to, std::function<void()> raise_event);
 
@@ -74,8 +79,12 @@ class Cow : public std::enable_shared_from_this<Cow> {
     bool preserved(Sector from, Sector end) const;
     Task<Status> preserve(Sector from, Sector end, Cancel* cancel);
 
-    // Answers when no copy is under way.
+    // Answers when it writes nothing any more by itself: no copy, no end of a snapshot.
     Task<Status> idle(Cancel* cancel);
+    bool busy() const {
+        std::lock_guard guard(mutex_);
+        return !copies_.empty() || (!valid_ && !known_invalid_);
+    }
 
     Shown shown() const;
 
@@ -128,6 +137,11 @@ class Cow : public std::enable_shared_from_this<Cow> {
     // merges makes none any more.
 
     bool can_merge() const { return store_->can_merge(); }
+    // Whether nobody knows if the store still has the exceptions of a batch.
+    bool stuck() const {
+        std::lock_guard guard(mutex_);
+        return !stuck_batch_.empty();
+    }
     // Exceptions side by side in the origin and on the COW device, made one after another.
     struct MergeRun {
         Entry first;

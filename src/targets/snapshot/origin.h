@@ -45,7 +45,8 @@ class Origin : public std::enable_shared_from_this<Origin> {
     // For explaining: what a change of [from, end) would have copied first, and for whom.
     template <class Visit>
     void each_to_copy(Sector from, Sector end, Visit visit) const {
-        for (const std::shared_ptr<Cow>& cow : *cows())
+        const std::shared_ptr<const Cows> cows = this->cows();
+        for (const std::shared_ptr<Cow>& cow : *cows)
             cow->each_to_copy(from, end, [&](Sector first, Sector behind) { visit(*cow, first, behind); });
     }
 
@@ -62,7 +63,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
 
     Gate writes_;
     Lock adding_;
-    std::atomic<uint64_t> writes_done_{0};  // how many ...
+    std::atomic<uint64_t> writes_done_{1};  // how many, with those before this object ...
     std::atomic<uint64_t> durable_{0};      // ... and of which a flush has seen the end
     mutable std::mutex mutex_;
     std::shared_ptr<const Cows> cows_ = std::make_shared<Cows>();  // exchanged as a whole

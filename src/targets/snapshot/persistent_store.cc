@@ -41,7 +41,15 @@ PersistentStore::PersistentStore(Device& device, uint32_t chunk_sectors, uint32_
 
 // Reading.
 
-Task<Outcome> PersistentStore::read(std::vector<Entry>* entries) {
+Task<Outcome> PersistentStore::read(std::vector<Entry>* entries, Cancel* cancel) {
+    cancel_ = cancel;
+    Task<Outcome> reading = read_all(entries);
+    Outcome refused = co_await reading;
+    cancel_ = nullptr;
+    co_return refused;
+}
+
+Task<Outcome> PersistentStore::read_all(std::vector<Entry>* entries) {
     Task<Outcome> header = read_header();
     Outcome refused = co_await header;
     if (refused) co_return refused;
@@ -196,8 +204,16 @@ Task<Status> PersistentStore::look_for_stale(Sector from, Sector end) {
 
 // Writing.
 
-Task<Status> PersistentStore::begin() {
+Task<Status> PersistentStore::begin(Cancel* cancel) {
     if (begun_ || !valid_) co_return kOk;
+    cancel_ = cancel;
+    Task<Status> beginning = make_or_mend();
+    Status status = co_await beginning;
+    cancel_ = nullptr;
+    co_return status;
+}
+
+Task<Status> PersistentStore::make_or_mend() {
     Status status;
     if (new_) {
         // The header last: until it is there, there is no store.
@@ -249,6 +265,10 @@ ChunkRun PersistentStore::allocate(Chunk most) {
 Task<Status> PersistentStore::commit(std::span<const Entry> entries, bool durable) {
     const uint64_t in_area = areas().entries(), in_block = entries_in_block();
     uint64_t area = area_, at = committed_;
+    if (at == in_area) {  // since a merge, which came back to that area, could not forget
+        area++;
+        at = 0;
+    }
     for (uint64_t full = 1; full <= (at + entries.size()) / in_area; full++) {
         Task<Status> zeroing = write_zeros(sector_of(areas().chunk_of(area + full)), chunk_sectors_);
         Status status = co_await zeroing;
@@ -288,7 +308,7 @@ Task<Status> PersistentStore::newest(size_t most, std::vector<Entry>* entries) {
     if (committed_ == 0) {
         if (area_ == 0) co_return kOk;
         area_--;
-        committed_ = areas().entries();
+        committed_ = areas().entries();  // where commit() would go on in the next
     }
     const uint64_t in_block = entries_in_block();
     uint64_t from = committed_ - std::min<uint64_t>(most, committed_);
@@ -304,6 +324,15 @@ Task<Status> PersistentStore::newest(size_t most, std::vector<Entry>* entries) {
 }
 
 Task<Status> PersistentStore::forget(size_t count) {
+    Memory before(block_->bytes());
+    memcpy(before.data(), block_->data(), before.bytes());
+    Task<Status> forgetting = forget_newest(count);
+    Status status = co_await forgetting;
+    if (!status) memcpy(block_->data(), before.data(), before.bytes());
+    co_return status;
+}
+
+Task<Status> PersistentStore::forget_newest(size_t count) {
     assert(count <= committed_);
     const uint64_t in_block = entries_in_block(), left = committed_ - count;
     const uint64_t last_block = (committed_ - 1) / in_block;
@@ -347,6 +376,7 @@ Task<Status> PersistentStore::transfer(Op op, Sector sector, Memory* memory, boo
     Bio bio;
     bio.op = op;
     bio.fua = fua;
+    bio.cancel = cancel_;
     bio.sector = sector;
     bio.count = sectors_in(memory->bytes());
     bio.memory = memory;
@@ -371,6 +401,7 @@ Task<Status> PersistentStore::block_io(Op op, uint64_t area, uint64_t entry, boo
 
 Task<Status> PersistentStore::write_zeros(Sector sector, Sector count) {
     Bio bio;
+    bio.cancel = cancel_;
     bio.sector = sector;
     bio.count = count;
     if (bytes_of(count) > kZeroBytes) {
@@ -399,6 +430,7 @@ Task<Status> PersistentStore::write_zeros(Sector sector, Sector count) {
 Task<Status> PersistentStore::flush() {
     Bio bio;
     bio.op = Op::flush;
+    bio.cancel = cancel_;
     return device_.io(bio);
 }
 

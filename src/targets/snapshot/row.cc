@@ -109,13 +109,14 @@ std::shared_ptr<Device> Row::open_cow(TargetSetup& setup) {
 
 Row::~Row() {
     // A table that never was live, or whose close nobody awaited.
+    if (claim_.hand_over()) return;
     if (std::shared_ptr<Cow> cow = claim_.cow()) {
         cow->become(Cow::Role::ended);
         origin_->remove(*cow);
     }
 }
 
-Task<Outcome> Row::prepare(Cancel*) {
+Task<Outcome> Row::prepare(Cancel* cancel) {
     if (Outcome refused = claim_.enter(); refused) co_return refused->at(device_place_);
     if (claim_.waits()) co_return Outcome();
     if (!store_words_.persistent && store_words_.chunk_sectors == 0)
@@ -128,7 +129,7 @@ Task<Outcome> Row::prepare(Cancel*) {
     else
         store = std::make_unique<TransientStore>(*device_, store_words_.chunk_sectors);
     auto cow = std::make_shared<Cow>(executor_, origin_device_, device_, std::move(store));
-    Task<Outcome> reading = cow->read_store();
+    Task<Outcome> reading = cow->read_store(cancel);
     Outcome refused = co_await reading;
     if (refused) co_return refused->at(device_place_);
     claim_.begin(std::move(cow));
@@ -140,11 +141,15 @@ Task<Outcome> Row::preresume(Cancel* cancel) {
     if (refused) co_return refused;
     std::shared_ptr<Cow> cow = claim_.cow_to_be();
     if (!cow || cow->state() == Cow::State::invalid) co_return Outcome();
-    Task<Status> beginning = cow->begin();
+    Task<Status> beginning = cow->begin(cancel);
     Status status = co_await beginning;
     if (!status)
         co_return Refused(status.error(), "the exception store on " + device_->name() + " can't be written");
     if (merges_) co_return Outcome();
+    if (cow->stuck())
+        co_return Refused(EIO, "a merge of the store on " + device_->name() + " could not be ended",
+                          "a table of snapshot-merge, whose resume tries again");
+    cow->show({start_, start_ + length_});
     cow->become(Cow::Role::snapshot);
     Task<Status> adding = origin_->add(cow, *origin_device_, cancel);
     status = co_await adding;
@@ -174,6 +179,8 @@ Task<Status> Row::close() {
     origin_->remove(*cow);
     Task<Status> ending = cow->idle(nullptr);
     Status status = co_await ending;
+    // Or to a table that was loaded meanwhile.
+    if (!claim_.hand_over()) claim_.give_up();
     co_return status;
 }
 

@@ -45,6 +45,7 @@ class Row : public Target {
 
     void postsuspend() override { claim_.suspended(true); }
     Task<Outcome> preresume(Cancel* cancel) override;
+    void preresume_undo() override { claim_.will_not_resume(); }
     void resume() override;
     Task<Status> close() override;
 

@@ -61,7 +61,7 @@ class Snapshot final : public snapshot::Row {
             else if (op == Op::discard)
                 visit(Step{op, at, piece.count, nullptr, 0, "no exception: nothing to zero"});
             else
-                explain_first(at, piece.count, &free, visit);
+                explain_first(*cow, at, piece.count, &free, visit);
             at += piece.count;
         }
     }
@@ -78,8 +78,9 @@ class Snapshot final : public snapshot::Row {
     }
 
     // The first write to chunks: where they would go now.
-    void explain_first(Sector at, Sector count, Sector* free, const StepVisitor& visit) const {
-        const Sector chunk = claim_.cow()->chunk_sectors();
+    void explain_first(const Cow& cow, Sector at, Sector count, Sector* free,
+                       const StepVisitor& visit) const {
+        const Sector chunk = cow.chunk_sectors();
         const Sector first = (start_ + at) / chunk, end = (start_ + at + count + chunk - 1) / chunk;
         const Sector whole = (start_ + at + chunk - 1) / chunk, whole_end = (start_ + at + count) / chunk;
         if (whole > first || whole_end < end) {

@@ -39,7 +39,8 @@ constexpr size_t kSideBySide = 8;  // runs, in batches of more than that
 
 class SnapshotMerge final : public snapshot::Row {
   public:
-    explicit SnapshotMerge(TargetSetup& setup) : Row(setup, true), stopped_(setup.executor()) {}
+    explicit SnapshotMerge(TargetSetup& setup)
+        : Row(setup, true), work_(std::make_shared<Work>(setup.executor())) {}
 
     Task<Status> io(Bio bio) override {
         if (bio.op == Op::flush) return flush(bio);
@@ -56,12 +57,12 @@ class SnapshotMerge final : public snapshot::Row {
     }
 
     void presuspend() override {
-        stopped_.locked([this] { stop_ = true; });
+        work_->stopped.locked([this] { work_->stop = true; });
     }
     void presuspend_undo() override { start(); }
     Task<Status> quiet(Cancel* cancel) override {
-        std::function<bool()> must_wait = [this] { return running_; };
-        Waiter waiter = stopped_.wait(must_wait, cancel);
+        std::function<bool()> must_wait = [this] { return work_->running; };
+        Waiter waiter = work_->stopped.wait(must_wait, cancel);
         Status status = co_await waiter;
         co_return status;
     }
@@ -83,7 +84,7 @@ class SnapshotMerge final : public snapshot::Row {
         std::shared_ptr<Cow> cow = claim_.cow();
         if (!cow || cow->state() == Cow::State::invalid) return OwnWork{0, true};
         const snapshot::Store::Usage usage = cow->usage();
-        return OwnWork{usage.allocated - std::min(usage.allocated, usage.metadata), gave_up_};
+        return OwnWork{usage.allocated - std::min(usage.allocated, usage.metadata), work_->gave_up};
     }
 
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
@@ -92,7 +93,16 @@ class SnapshotMerge final : public snapshot::Row {
     }
 
   private:
-    bool merge_failed() const override { return failed_; }
+    // What a merge shares with its row, and outlives it with for a moment.
+    struct Work {
+        explicit Work(Executor& executor) : stopped(executor) {}
+        WaitQueue stopped;
+        bool running = false, stop = false;  // under the queue's mutex
+        std::atomic<bool> failed{false};     // once: the status says so from then on
+        std::atomic<bool> gave_up{false};    // until it is tried again
+    };
+
+    bool merge_failed() const override { return work_->failed; }
 
     Task<Status> flush(Bio bio) {
         std::vector<Task<Status>> flushes;
@@ -103,14 +113,34 @@ class SnapshotMerge final : public snapshot::Row {
 
     // Unless it is at work. What failed is tried again. close() waits for it.
     void start() {
-        bool begins = stopped_.locked([this] {
-            stop_ = false;
-            return !std::exchange(running_, true);
+        bool begins = work_->stopped.locked([this] {
+            work_->stop = false;
+            return !std::exchange(work_->running, true);
         });
-        if (begins) gave_up_ = false;
-        if (begins) executor_.spawn(merge(claim_.cow()));
+        if (!begins) return;
+        work_->gave_up = false;
+        executor_.spawn(run(work_, claim_.cow()));
     }
 
+    Task<Status> run(std::shared_ptr<Work> work, std::shared_ptr<Cow> cow) {
+        // Not on the thread that resumes: requests wait for it.
+        Task<Status> turn = sleep_until(executor_, 0);
+        Status status = co_await turn;
+        for (bool goes_on = true; goes_on;) {
+            Task<Status> merging = merge(cow);
+            status = co_await merging;
+            goes_on = work->stopped.locked([&] {
+                // A suspend that was cancelled is none.
+                const bool stopped_for_nothing = status.error() == EINTR && !work->stop;
+                work->running = stopped_for_nothing;
+                return stopped_for_nothing;
+            });
+        }
+        work->stopped.wake_all();  // from here on the row may be gone
+        co_return status;
+    }
+
+    // EINTR: it was told to stop.
     Task<Status> merge(std::shared_ptr<Cow> cow) {
         Status status = cow && cow->state() != Cow::State::invalid ? kOk : Status(ENODATA);
         if (status) {
@@ -119,7 +149,8 @@ class SnapshotMerge final : public snapshot::Row {
             status = co_await ending;
         }
         size_t most_runs = 1;
-        while (status && !stopped_.locked([this] { return stop_; })) {
+        while (status) {
+            if (work_->stopped.locked([this] { return work_->stop; })) co_return Status(EINTR);
             int64_t began = executor_.now_ns();
             std::vector<Cow::MergeRun> batch;
             Task<Status> beginning = cow->begin_merging(most_runs, &batch);
@@ -135,11 +166,10 @@ class SnapshotMerge final : public snapshot::Row {
             most_runs = quick ? std::min(2 * most_runs, kMostRuns) : std::max<size_t>(most_runs / 2, 1);
         }
         if (!status && status.error() != ENODATA) {
-            failed_ = gave_up_ = true;
+            work_->failed = work_->gave_up = true;
             log_line(Severity::error, std::string("snapshot-merge: the merge into ") +
                                           origin_device_->name() + " failed: " + strerror(status.error()));
         }
-        stopped_.wake_all(kOk, [this] { running_ = false; });
         co_return status;
     }
 
@@ -191,10 +221,7 @@ class SnapshotMerge final : public snapshot::Row {
         co_return kOk;
     }
 
-    WaitQueue stopped_;
-    bool running_ = false, stop_ = false;  // under the queue's mutex
-    std::atomic<bool> failed_{false};      // once: the status says so from then on
-    std::atomic<bool> gave_up_{false};     // until it is tried again
+    const std::shared_ptr<Work> work_;
 };
 
 }  // namespace

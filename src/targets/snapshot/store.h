@@ -40,9 +40,9 @@ class Store {
     bool valid() const { return valid_; }
 
     // All that is there, in the order in which it was made; changes nothing.
-    virtual Task<Outcome> read(std::vector<Entry>*) { return Task<Outcome>::ready({}); }
+    virtual Task<Outcome> read(std::vector<Entry>*, Cancel*) { return Task<Outcome>::ready({}); }
     // Before the first commit: makes a store where there is none, mends what a crash left.
-    virtual Task<Status> begin() { return Task<Status>::ready(kOk); }
+    virtual Task<Status> begin(Cancel*) { return Task<Status>::ready(kOk); }
     // The next free chunks, as many of `most` as lie side by side; none: it is full.
     virtual ChunkRun allocate(Chunk most) = 0;
     // In the order of their allocation; their data are on the device already. Makes durable the
@@ -88,8 +88,8 @@ class PersistentStore final : public Store {
     // chunk_multiple: bytes, the blocks that a chunk must not cut.
     PersistentStore(Device& device, uint32_t chunk_sectors, uint32_t chunk_multiple);
 
-    Task<Outcome> read(std::vector<Entry>* entries) override;
-    Task<Status> begin() override;
+    Task<Outcome> read(std::vector<Entry>* entries, Cancel* cancel) override;
+    Task<Status> begin(Cancel* cancel) override;
     ChunkRun allocate(Chunk most) override;
     Task<Status> commit(std::span<const Entry> entries, bool durable) override;
     Task<Status> invalidate() override;
@@ -105,6 +105,8 @@ class PersistentStore final : public Store {
     Chunk place_of(uint64_t entry) const;
     bool fits(Chunk chunk) const { return sector_of(chunk + 1) <= device_.size(); }
 
+    Task<Outcome> read_all(std::vector<Entry>* entries);
+    Task<Status> make_or_mend();
     Task<Outcome> read_header();
     Task<Outcome> read_areas(std::vector<Entry>* entries);
     Outcome take_entry(const Entry& entry, uint64_t number);
@@ -116,10 +118,12 @@ class PersistentStore final : public Store {
     Task<Status> write_zeros(Sector sector, Sector count);
     Task<Status> block_io(Op op, uint64_t area, uint64_t entry, bool fua = false);
     Task<Status> flush();
+    Task<Status> forget_newest(size_t count);
 
     const uint32_t chunk_multiple_;
-    bool new_ = false;    // there is no store on the device yet
-    bool stale_ = false;  // something stands behind the last entry of its area
+    Cancel* cancel_ = nullptr;  // of whoever waits for read() or begin()
+    bool new_ = false;          // there is no store on the device yet
+    bool stale_ = false;        // something stands behind the last entry of its area
     bool begun_ = false;
     // Areas are read and written in blocks. This one gets the next entry; behind its last
     // entry it has zeros.

@@ -4,9 +4,8 @@
 
 #include <algorithm>
 
-#include "catch.h"
-#include "engine/support.h"
 #include "formats/exception_store.h"
+#include "targets/snapshot_world.h"
 
 using namespace dmfs;
 using namespace dmfs::test;
@@ -14,65 +13,7 @@ using namespace dmfs::test;
 namespace {
 
 using Seen = FakeDevice::Seen;
-
-// An origin of 64 sectors, and volumes over it.
-struct World {
-    Running executor;
-    Namespace space{*executor};
-    FakeSource source{*executor, &space};
-    FakeDevice& origin = source.add("o", 64, 1);
-    FakeDevice& cow = source.add("c", 256, 0);
-
-    World() { empty(cow); }
-    static void empty(FakeDevice& device) { memset(device.at(0), 0, bytes_of(device.size())); }
-
-    std::shared_ptr<Volume> volume(const std::string& name, const std::string& row) {
-        std::shared_ptr<Volume> volume = space.create(name);
-        if (Outcome refused = replace(*volume, row)) throw *refused;
-        return volume;
-    }
-    Outcome replace(Volume& volume, const std::string& row) {
-        try {
-            return run(*executor, volume.replace(table(volume, row), nullptr));
-        } catch (const Refused& refused) {
-            return refused;
-        }
-    }
-    std::shared_ptr<Table> table(Volume& volume, const std::string& row) {
-        return source.table("0 " + row, [v = &volume] { v->raise_event(); });
-    }
-    Outcome suspend(Volume& volume) { return run(*executor, volume.suspend(false, nullptr)); }
-    Outcome resume(Volume& volume) { return run(*executor, volume.resume(false, nullptr)); }
-
-    Status write(Volume& volume, Sector sector, Sector count, uint64_t tag) {
-        Memory memory = stamped_memory(sector, count, tag);
-        return run(*executor, volume.io(bio_of(Op::write, sector, count, &memory)));
-    }
-    static Memory stamped_memory(Sector sector, Sector count, uint64_t tag) {
-        Memory memory(bytes_of(count));
-        for (Sector s = 0; s < count; s++) stamp(memory.data() + bytes_of(s), tag, sector + s);
-        return memory;
-    }
-    // The tag of each sector; 0 where a read fails.
-    std::vector<uint64_t> tags(Volume& volume, Sector sector, Sector count) {
-        std::vector<uint64_t> tags;
-        for (Sector s = sector; s < sector + count; s++) {
-            Memory memory(kSectorBytes);
-            uint64_t tag = 0;
-            if (run(*executor, volume.io(bio_of(Op::read, s, 1, &memory)))) {
-                memcpy(&tag, memory.data(), sizeof tag);
-                CHECK(stamped(memory.data(), tag, s));
-            }
-            tags.push_back(tag);
-        }
-        return tags;
-    }
-    static std::string status(const Volume& volume) {
-        return volume.live()->rows().front().target->status(StatusKind::info);
-    }
-};
-
-std::vector<uint64_t> all_of(uint64_t tag, size_t count) { return std::vector<uint64_t>(count, tag); }
+using World = SnapshotWorld;
 
 size_t position(const std::vector<Seen>& seen, const Seen& wanted) {
     auto found = std::find(seen.begin(), seen.end(), wanted);

@@ -335,7 +335,6 @@ test_interrupted_merge_goes_on() {
 }
 
 test_overlay() {
-	need_root
 	start
 	head -c $((300 * 512 + 52)) /dev/urandom >odd.img
 	cp odd.img odd.old

@@ -137,11 +137,6 @@ class Cow : public std::enable_shared_from_this<Cow> {
     // merges makes none any more.
 
     bool can_merge() const { return store_->can_merge(); }
-    // Whether nobody knows if the store still has the exceptions of a batch.
-    bool stuck() const {
-        std::lock_guard guard(mutex_);
-        return !stuck_batch_.empty();
-    }
     // Exceptions side by side in the origin and on the COW device, made one after another.
     struct MergeRun {
         Entry first;
@@ -152,6 +147,8 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Task<Status> begin_merging(size_t most_runs, std::vector<MergeRun>* batch);
     // The first `merged` runs are in the origin, and durable: they are forgotten.
     Task<Status> end_merging(std::vector<MergeRun> batch, size_t merged);
+    // A batch that may be forgotten or not is not, so that a snapshot can go on.
+    Task<Status> give_up_merging();
     // A write meanwhile: to the COW device, or by `write_origin` where there is no exception.
     using OriginWrite = std::function<Task<Status>(Bio)>;
     Task<Status> write_merging(Bio bio, OriginWrite write_origin);
@@ -189,10 +186,6 @@ class Cow : public std::enable_shared_from_this<Cow> {
     bool writable() const { return valid_ && !overflowed_; }
     bool all_durable() const { return durable_end_ == kAllDurable; }
 
-    bool all_durable_now() const {
-        std::lock_guard guard(mutex_);
-        return all_durable();
-    }
     bool is_merging() const {
         std::lock_guard guard(mutex_);
         return role_ == Role::merging;

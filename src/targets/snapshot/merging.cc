@@ -39,13 +39,6 @@ Task<Status> Cow::begin_merging(size_t most_runs, std::vector<MergeRun>* batch) 
         *batch = stuck_batch_;
     }
     if (!batch->empty()) co_return kOk;  // once more
-    if (!all_durable_now()) {
-        Bio bio;
-        bio.op = Op::flush;
-        Task<Status> flushing = flush(bio);
-        Status flushed = co_await flushing;
-        if (!flushed) co_return flushed;
-    }
     std::vector<Entry> newest;
     Task<Status> reading = store_->newest(kMostEntries, &newest);
     Status status = co_await reading;
@@ -109,6 +102,27 @@ Task<Status> Cow::end_merging(std::vector<MergeRun> batch, size_t merged) {
     co_return status;
 }
 
+Task<Status> Cow::give_up_merging() {
+    std::vector<Entry> newest;
+    {
+        std::lock_guard guard(mutex_);
+        for (const MergeRun& run : stuck_batch_)
+            for (uint64_t i = run.count; i-- > 0;)
+                newest.push_back({run.first.old_chunk + i, run.first.new_chunk + i});
+    }
+    if (newest.empty()) co_return kOk;
+    Task<Status> remembering = store_->remember(newest);
+    Status status = co_await remembering;
+    if (!status) co_return status;
+    {
+        std::lock_guard guard(mutex_);
+        merging_.clear();
+        stuck_batch_.clear();
+    }
+    merged_.wake_all();
+    co_return status;
+}
+
 Task<Status> Cow::write_merging(Bio bio, OriginWrite write_origin) {
     Bio rest = bio;
     std::vector<Task<Status>> writings;
@@ -142,9 +156,8 @@ Task<Status> Cow::merging_piece(Bio* rest, const OriginWrite& write_origin) {
                       : write_origin(part);
     }
     Readings::Ticket ticket = writings_.add(chunk_of(part.sector), chunk_behind(part.end()));
-    lock.unlock();
     part.sector = *piece.on_cow;
-    return end_writing(device_->io(part), ticket);
+    return end_writing(write_kept(std::move(lock), part), ticket);
 }
 
 Task<Status> Cow::end_writing(Task<Status> writing, Readings::Ticket ticket) {

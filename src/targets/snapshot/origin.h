@@ -63,7 +63,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
 
     Gate writes_;
     Lock adding_;
-    std::atomic<uint64_t> writes_done_{1};  // how many, with those before this object ...
+    std::atomic<uint64_t> writes_done_{0};  // how many ...
     std::atomic<uint64_t> durable_{0};      // ... and of which a flush has seen the end
     mutable std::mutex mutex_;
     std::shared_ptr<const Cows> cows_ = std::make_shared<Cows>();  // exchanged as a whole

@@ -366,6 +366,27 @@ Task<Status> PersistentStore::forget_newest(size_t count) {
     co_return kOk;
 }
 
+Task<Status> PersistentStore::remember(std::span<const Entry> newest) {
+    const uint64_t in_block = entries_in_block(), from = committed_ - newest.size();
+    const Sector area = sector_of(areas().chunk_of(area_));
+    Memory memory(block_->bytes());
+    for (uint64_t block = from / in_block; block * in_block < committed_; block++) {
+        Sector sector = area + block * sectors_in(memory.bytes());
+        Task<Status> reading = transfer(Op::read, sector, &memory);
+        Status status = co_await reading;
+        if (!status) co_return status;
+        for (uint64_t at = std::max(from, block * in_block);
+             at < std::min(committed_, (block + 1) * in_block); at++)
+            encode(newest[committed_ - 1 - at], memory.data() + at % in_block * kEntryBytes);
+        Task<Status> writing = transfer(Op::write, sector, &memory);
+        status = co_await writing;
+        if (!status) co_return status;
+    }
+    Task<Status> flushing = flush();
+    Status status = co_await flushing;
+    co_return status;
+}
+
 Store::Usage PersistentStore::usage() const {
     return {shown_free_ * chunk_sectors_, device_.size(), (area_ + 2) * chunk_sectors_};
 }

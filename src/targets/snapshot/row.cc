@@ -146,9 +146,10 @@ Task<Outcome> Row::preresume(Cancel* cancel) {
     if (!status)
         co_return Refused(status.error(), "the exception store on " + device_->name() + " can't be written");
     if (merges_) co_return Outcome();
-    if (cow->stuck())
-        co_return Refused(EIO, "a merge of the store on " + device_->name() + " could not be ended",
-                          "a table of snapshot-merge, whose resume tries again");
+    Task<Status> giving_up = cow->give_up_merging();
+    status = co_await giving_up;
+    if (!status)
+        co_return Refused(status.error(), "the exception store on " + device_->name() + " can't be written");
     cow->show({start_, start_ + length_});
     cow->become(Cow::Role::snapshot);
     Task<Status> adding = origin_->add(cow, *origin_device_, cancel);

@@ -59,6 +59,8 @@ class Store {
         return Task<Status>::ready(Status(EOPNOTSUPP));
     }
     virtual Task<Status> forget(size_t) { return Task<Status>::ready(Status(EOPNOTSUPP)); }
+    // What forget() failed to forget, the newest first, is there after all, durably.
+    virtual Task<Status> remember(std::span<const Entry>) { return Task<Status>::ready(Status(EOPNOTSUPP)); }
 
     // In sectors, as the status has them. From any thread.
     struct Usage {
@@ -96,6 +98,7 @@ class PersistentStore final : public Store {
     bool can_merge() const override { return true; }
     Task<Status> newest(size_t most, std::vector<Entry>* entries) override;
     Task<Status> forget(size_t count) override;
+    Task<Status> remember(std::span<const Entry> newest) override;
     Usage usage() const override;
 
   private:

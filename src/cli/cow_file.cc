@@ -63,7 +63,8 @@ uint64_t CowOptions::size_for(uint64_t origin_bytes) const {
         std::optional<uint64_t> number = percent ? parse_decimal(text) : parse_size(text);
         if (!number || *number == 0 || (percent && *number > 1000))
             throw Refused(EINVAL, "'" + *size + "' is no size", "such as 512M, 10G, or 20% of the origin");
-        uint64_t bytes = percent ? origin_bytes / 100 * *number : *number;
+        uint64_t bytes =
+            percent ? origin_bytes / 100 * *number + origin_bytes % 100 * *number / 100 : *number;
         bytes = std::max(bytes, kMiB) / kMiB * kMiB;
         if (const uint64_t least = areas.chunks_for(1) * bytes_of(sectors); bytes < least)
             throw Refused(EINVAL,

@@ -102,6 +102,10 @@ int merge(Invocation& invocation) {
     const CowOptions options(invocation.options);
     const std::string name = take_volume(invocation);
     const std::optional<Row> row = row_of(control, name);
+    const std::vector<std::vector<Word>> rows = rows_of(control, name);
+    if (rows.size() == 1 && rows.front()[2].text == "snapshot-origin")
+        throw Refused(EBUSY, "there are snapshots of '" + name + "'",
+                      "merge one of them into it, or drop them first");
     if (!row)
         throw Refused(EINVAL, "'" + name + "' is no snapshot, and nothing merges into it",
                       "a volume whose table is one row of snapshot");

@@ -76,11 +76,36 @@ std::vector<std::vector<Word>> rows_of(const ControlClient& control, const std::
     return rows;
 }
 
+namespace {
+
+// By what they are, not by how they are written.
+bool is_same(const struct stat& one, const struct stat& other) {
+    if (S_ISBLK(one.st_mode) && S_ISBLK(other.st_mode)) return one.st_rdev == other.st_rdev;
+    return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+bool uses(const ControlClient& control, const std::string& name, const struct stat& wanted) {
+    for (bool inactive : {false, true})
+        for (const Dependency& one : control.deps(name, inactive)) {
+            struct stat found;
+            const std::string path = one.is_volume() ? control.volume_path(one.name) : one.name;
+            if (::stat(path.c_str(), &found) == 0 && is_same(found, wanted)) return true;
+        }
+    return false;
+}
+
+}  // namespace
+
 std::string user_of(const ControlClient& control, const std::string& path) {
-    for (const std::string& name : control.volumes())
-        for (bool inactive : {false, true})
-            for (const Dependency& one : control.deps(name, inactive))
-                if (one.name == path) return name;
+    struct stat wanted;
+    if (::stat(path.c_str(), &wanted) != 0) return {};
+    for (const std::string& name : control.volumes()) {
+        try {
+            if (uses(control, name, wanted)) return name;
+        } catch (const Refused& refused) {  // it may be gone by now
+            if (refused.error() != ENOENT && refused.error() != ENXIO) throw;
+        }
+    }
     return {};
 }
 

@@ -61,7 +61,7 @@ std::string first_line_of(const std::string& text) { return text.substr(0, text.
 }  // namespace
 
 DeviceMapper::DeviceMapper(Executor& executor, std::string mountpoint, DeviceWords::Options options)
-    : volumes_(executor), devices_(volumes_, std::move(mountpoint), options) {}
+    : volumes_(executor), devices_(volumes_, std::move(mountpoint), options), snapshot_steps_(executor) {}
 
 std::shared_ptr<Volume> DeviceMapper::create(const std::string& name, const std::string& uuid,
                                              std::optional<uint32_t> minor) {

@@ -12,6 +12,7 @@
 
 #include "dm/config.h"
 #include "dm/device_words.h"
+#include "engine/locks.h"
 #include "engine/namespace.h"
 
 namespace dmfs {
@@ -24,6 +25,8 @@ class DeviceMapper {
     DeviceMapper(Executor& executor, std::string mountpoint, DeviceWords::Options options);
 
     Namespace& volumes() { return volumes_; }
+    // For requests that change several volumes: snapshot, fork, merge, merged, drop.
+    Lock& snapshot_steps() { return snapshot_steps_; }
 
     // Names that no volume may have, because the front end shows something else there.
     void reserve(std::set<std::string> names) { reserved_ = std::move(names); }
@@ -65,6 +68,7 @@ class DeviceMapper {
     std::set<std::string> reserved_;
     Namespace volumes_;
     DeviceWords devices_;
+    Lock snapshot_steps_;
 };
 
 // Runs a task that can wait for nothing that has not begun (before the mount serves).

@@ -54,6 +54,40 @@ bool Snapshots::has_snapshots(const Device& origin) const {
     return false;
 }
 
+namespace {
+
+bool stands_on(const Volume& volume, const Volume& below) {
+    std::shared_ptr<Table> table = volume.live();
+    return &volume == &below || (table && std::ranges::any_of(table->devices(), [&](const auto& device) {
+                                     const auto* next = dynamic_cast<const Volume*>(device.get());
+                                     return next != nullptr && stands_on(*next, below);
+                                 }));
+}
+
+}  // namespace
+
+// Whether a new snapshot may have it: nobody uses it, by whatever name, and it can be read while
+// `origin` is suspended.
+Outcome Snapshots::check_cow(const std::string& word, Volume& origin) const {
+    std::shared_ptr<Device> cow;
+    try {
+        TableSource source = dm_.source_for(origin, folder_);
+        cow = source.devices.open_device(word, true, folder_);
+    } catch (const Refused&) {
+        return {};  // building the table says why, and where
+    }
+    for (const std::shared_ptr<Volume>& volume : dm_.volumes().volumes())
+        for (const std::shared_ptr<Table>& table : {volume->live(), volume->inactive()})
+            if (table && std::ranges::any_of(table->devices(), [&](const auto& device) {
+                    return device->identity() == cow->identity();
+                }))
+                return Refused(EBUSY, word + " is in use: by '" + volume->name() + "'", "another COW device");
+    const auto* volume = dynamic_cast<const Volume*>(cow.get());
+    if (volume != nullptr && stands_on(*volume, origin))
+        return Refused(EINVAL, word + " stands on '" + origin.name() + "' itself", "another COW device");
+    return {};
+}
+
 // A snapshot.
 
 Task<Outcome> Snapshots::make(std::shared_ptr<Device> origin, Sector length, Wanted wanted) {
@@ -79,6 +113,7 @@ Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted)
     std::shared_ptr<Table> table = volume->live();
     if (!table) co_return Refused(ENXIO, "'" + volume->name() + "' has no live table");
     if (Outcome refused = check_none_waits(*volume)) co_return refused;
+    if (Outcome refused = check_cow(wanted.cow, *volume)) co_return refused;
     if (only_row(table, "snapshot-merge"))
         co_return Refused(EBUSY, "a snapshot is merging into '" + volume->name() + "'",
                           "wait until that is done");
@@ -114,7 +149,8 @@ Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted)
 // Without snapshots an origin's volume is again what it was before there was one.
 Task<Outcome> Snapshots::make_single(std::shared_ptr<Volume> origin) {
     std::shared_ptr<Volume> volume = seen_through(*origin);
-    if (!volume || origin->name() != volume->name() + kReal || has_snapshots(*origin)) co_return Outcome();
+    // Of that name, as snapshot() made it, whatever the volume is called by now.
+    if (!volume || !origin->name().ends_with(kReal) || has_snapshots(*origin)) co_return Outcome();
     // Whoever copied for the last snapshot may be about to let go of it.
     for (int step = 0;; step++) {
         Task<Outcome> collapsing = volume->collapse(origin, cancel_);
@@ -212,7 +248,7 @@ Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
     const std::string word = quote_word(words_of(*row)[0].text);
     std::shared_ptr<Volume> origin = as_volume(table->devices().front());
     const bool keeps =
-        has_snapshots(*table->devices().front()) || (origin && origin->name() == volume->name() + kReal);
+        has_snapshots(*table->devices().front()) || (origin && origin->name().ends_with(kReal));
     row = nullptr;
     const Sector length = table->size();
     table.reset();
@@ -351,6 +387,11 @@ namespace {
 
 Task<Outcome> run_request(DeviceMapper* dm, std::shared_ptr<Volume> volume, std::vector<Word> words,
                           std::string folder, Cancel* cancel) {
+    // One at a time: each looks at several volumes, and expects them to stay.
+    Task<Status> turn = dm->snapshot_steps().acquire(cancel);
+    Status status = co_await turn;
+    if (!status) co_return Refused(status.error(), "interrupted while another volume got its snapshot");
+    Lock::Guard guard(dm->snapshot_steps());
     Snapshots snapshots(*dm, std::move(folder), cancel);
     Task<Outcome> doing = snapshots.request(std::move(volume), std::move(words));
     Outcome outcome = co_await doing;

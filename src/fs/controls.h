@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -29,7 +30,7 @@ struct ControlFile {
     std::shared_ptr<Trace> trace;    // trace: from the open to the close
     Lock writing;                    // one write at a time; guards what follows
     std::string written;             // text that may still grow ...
-    bool held = false;               // ... and has not been applied yet
+    std::atomic<bool> held{false};   // ... and has not been applied yet
     unsigned pieces = 0;             // how many writes it came in
     Status spoiled;                  // why a part of it was refused
     std::shared_ptr<Table> checked;  // what it makes, if all of it is checked

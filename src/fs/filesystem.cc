@@ -284,14 +284,20 @@ Task<Status> FileSystem::clear_volume(fuse_req_t fuse_request, OpenVolume* open,
 // Requests to the control tree.
 
 void FileSystem::read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset) {
-    std::lock_guard guard(file.mutex);
-    if (file.volume && !volume_of(file.node)) {
-        fuse_reply_err(request, ENOENT);
-        return;
+    std::string text;
+    bool gone = false;
+    {
+        std::lock_guard guard(file.mutex);
+        gone = file.volume && !volume_of(file.node);
+        if (offset == 0 && !gone)
+            file.text = file.answer ? *file.answer : controls_.text(file.node, file.volume.get());
+        if (!gone) text = file.text.substr(std::min<size_t>(offset, file.text.size()), size);
     }
-    if (offset == 0) file.text = file.answer ? *file.answer : controls_.text(file.node, file.volume.get());
-    std::string_view rest = std::string_view(file.text).substr(std::min<size_t>(offset, file.text.size()));
-    fuse_reply_buf(request, rest.data(), std::min(rest.size(), size));
+    // Whoever has the answer may close the file.
+    if (gone)
+        fuse_reply_err(request, ENOENT);
+    else
+        fuse_reply_buf(request, text.data(), text.size());
 }
 
 // The first read of an open file gives the number of the last event, each later one
@@ -371,7 +377,7 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
 Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* file, bool killed) {
     Request request(fuse_request, &waiting_);
     Task<Status> finishing = controls_.finish(file, killed, &request);
-    Task<Status> whole = file->node.kind == Kind::table
+    Task<Status> whole = file->node.kind == Kind::table && file->held
                              ? with_dropped_cache(std::move(finishing), file->volume, &request)
                              : std::move(finishing);
     Status status = co_await whole;
@@ -386,9 +392,19 @@ Task<Status> FileSystem::with_dropped_cache(Task<Status> swapping, std::shared_p
     Task<Status> before = drop_cache(volume, cancel);
     Status status = co_await before;
     status = co_await swapping;
-    Task<Status> behind = drop_cache(volume, cancel);
-    Status dropped = co_await behind;
-    static_cast<void>(dropped);
+    std::set<uint64_t> swapped;
+    {
+        std::lock_guard guard(mutex_);
+        swapped.swap(swapped_);
+    }
+    swapped.insert(volume->id());
+    for (uint64_t id : swapped) {
+        std::shared_ptr<Volume> each = dm_.volumes().by_id(id);
+        if (!each) continue;
+        Task<Status> behind = drop_cache(std::move(each), cancel);
+        Status dropped = co_await behind;
+        static_cast<void>(dropped);
+    }
     co_return status;
 }
 
@@ -434,6 +450,13 @@ void FileSystem::event_raised(Volume& volume) {
                 fuse_pollhandle_destroy(poll);
             });
     }
+}
+
+// By a request for another volume, too, as when that one merges into it.
+void FileSystem::table_swapped(Volume& volume) {
+    if (!options_.page_cache) return;
+    std::lock_guard guard(mutex_);
+    swapped_.insert(volume.id());
 }
 
 void FileSystem::removed(Volume& volume) {

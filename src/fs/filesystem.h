@@ -40,6 +40,7 @@ class FileSystem final : public NamespaceObserver {
 
     void event_raised(Volume& volume) override;
     void removed(Volume& volume) override;
+    void table_swapped(Volume& volume) override;
 
   private:
     friend struct Operations;
@@ -103,6 +104,7 @@ class FileSystem final : public NamespaceObserver {
     std::mutex mutex_;  // guards what follows
     std::map<uint64_t, std::weak_ptr<VolumeFile>> files_;
     std::map<fuse_ino_t, Owner> owners_;
+    std::set<uint64_t> swapped_;  // volumes of which a page cache may be stale
     std::set<OpenVolume*> open_volumes_;
     std::set<ControlFile*> open_controls_;
 

@@ -243,7 +243,7 @@ deleted $T/before.cow\$"
 }'
 	[[ -e kept ]]
 	same "$(dmfs table disk)" '0 4096 snapshot-origin disk-real'
-	refuses "'disk' is no snapshot, and nothing merges into it: Invalid argument" dmfs merge disk
+	refuses "there are snapshots of 'disk'" dmfs merge disk
 	changed
 	# The other one now, which has the state of long ago, is the last.
 	local bytes; bytes=$(($(left_in other) * 512))
@@ -558,7 +558,7 @@ test_refused_merges_and_drops() {
 	scribble mnt/disk; scribble mnt/s
 	refuses "no volume nowhere here" dmfs merge nowhere
 	refuses "no volume nowhere here" dmfs drop nowhere
-	refuses "'disk' is no snapshot, and nothing merges into it: Invalid argument" dmfs merge disk
+	refuses "'disk' has snapshots itself" dmfs merge disk
 	refuses "'disk-real' is no snapshot" dmfs merge disk-real
 	refuses "a transient store can't be merged" dmfs merge light
 	refuses "a transient store can't be merged" dmfs merge light --background

@@ -558,7 +558,7 @@ test_refused_merges_and_drops() {
 	scribble mnt/disk; scribble mnt/s
 	refuses "no volume nowhere here" dmfs merge nowhere
 	refuses "no volume nowhere here" dmfs drop nowhere
-	refuses "'disk' has snapshots itself" dmfs merge disk
+	refuses "there are snapshots of 'disk'" dmfs merge disk
 	refuses "'disk-real' is no snapshot" dmfs merge disk-real
 	refuses "a transient store can't be merged" dmfs merge light
 	refuses "a transient store can't be merged" dmfs merge light --background

@@ -248,8 +248,9 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
             static_cast<void>(lost);
         }
         const int64_t took = self->executor_.now_ns() - began;
+        const size_t back = self->ready() + copies.size();
         self->settle(copies, durable, status);
-        if (self->gather(copies.size(), took)) co_return kOk;
+        if (self->gather(back, took)) co_return kOk;
         if (commits % kInARow == 0) {
             Task<Status> pause = sleep_until(self->executor_, 0);
             Status slept = co_await pause;
@@ -275,15 +276,16 @@ Cow::Copies Cow::take_copied(bool* durable) {
 
 // Those whose copies were committed just now are likely to be back at once with their next ones.
 // The next commit waits for them, at most as long as this one took (as jbd2 does): otherwise two
-// groups would take turns, each in commits of half the size. True if it is left to copied() or to
-// end_gathering() to begin it.
-bool Cow::gather(size_t committed, int64_t took_ns) {
+// groups would take turns, each in commits of half the size. `back`: how many are ready when all of
+// them are. True if it is left to copied() or to end_gathering() to begin it.
+bool Cow::gather(size_t back, int64_t took_ns) {
     uint64_t which;
     {
         std::lock_guard guard(mutex_);
-        if (took_ns < kSlowCommitNs || (gathers_not_ > 0 && gathers_not_-- > 0)) return false;
+        if (took_ns < kSlowCommitNs || ready_ >= back || (gathers_not_ > 0 && gathers_not_-- > 0))
+            return false;
         committing_ = false;
-        awaited_ = ready_ + committed;
+        awaited_ = back;
         which = ++gatherings_;
     }
     const int64_t deadline = executor_.now_ns() + std::min(took_ns, kMostPatienceNs);

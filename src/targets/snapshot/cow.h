@@ -216,7 +216,11 @@ class Cow : public std::enable_shared_from_this<Cow> {
     void copied(const std::shared_ptr<Copy>& copy, Status status);
     static Task<Status> commit_copies(std::shared_ptr<Cow> self);
     Copies take_copied(bool* durable);
-    bool gather(size_t committed, int64_t took_ns);
+    bool gather(size_t back, int64_t took_ns);
+    size_t ready() const {
+        std::lock_guard guard(mutex_);
+        return ready_;
+    }
     static Task<Status> end_gathering(std::shared_ptr<Cow> self, uint64_t which, int64_t deadline_ns);
     void settle(const Copies& copies, bool durable, Status status);
     static Task<Status> wait_for(std::shared_ptr<Copy> copy, Cancel* cancel);

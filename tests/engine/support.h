@@ -214,6 +214,11 @@ class FakeDevice final : public Device {
     Limits& own_limits() { return limits_; }
 
     std::byte* at(Sector sector) { return bytes_.data() + bytes_of(sector); }
+    // While others write.
+    bool zeros(Sector sector, Sector count) {
+        std::lock_guard guard(mutex_);
+        return all_zero(at(sector), bytes_of(count));
+    }
     std::vector<Seen> seen() const {
         std::lock_guard guard(mutex_);
         return seen_;

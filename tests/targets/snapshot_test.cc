@@ -590,7 +590,7 @@ TEST_CASE("what may still be on disk and may not is not written any more") {
     world.origin.mend();
     CHECK_FALSE(world.suspend(*snap));
     CHECK_FALSE(world.resume(*snap));
-    REQUIRE(soon([&] { return all_zero(world.cow.at(8), bytes_of(8)); }));
+    REQUIRE(soon([&] { return world.cow.zeros(8, 8); }));
     REQUIRE(soon([&] { return world.write(*snap, 16, 1, 6).good(); }));
     CHECK(world.tags(*snap, 0, 1) == all_of(5, 1));
     CHECK(world.status(*snap) == "Merge failed");

@@ -29,8 +29,7 @@ struct Row {
     std::string target, origin, cow;
 };
 
-std::optional<Row> row_of(const ControlClient& control, const std::string& name) {
-    const std::vector<std::vector<Word>> rows = rows_of(control, name);
+std::optional<Row> row_of(const std::vector<std::vector<Word>>& rows) {
     if (rows.size() != 1 || rows.front().size() < 5) return std::nullopt;
     const std::vector<Word>& words = rows.front();
     if (words[2].text != "snapshot" && words[2].text != "snapshot-merge") return std::nullopt;
@@ -40,7 +39,7 @@ std::optional<Row> row_of(const ControlClient& control, const std::string& name)
 // The volume that the store is merged into by now; empty if there is none.
 std::string merging_volume(const ControlClient& control, const std::string& cow) {
     for (const std::string& name : control.volumes()) {
-        std::optional<Row> row = row_of(control, name);
+        std::optional<Row> row = row_of(rows_of(control, name));
         if (row && row->target == "snapshot-merge" && row->cow == cow) return name;
     }
     return {};
@@ -101,8 +100,8 @@ int merge(Invocation& invocation) {
     const ControlClient& control = invocation.control();
     const CowOptions options(invocation.options);
     const std::string name = take_volume(invocation);
-    const std::optional<Row> row = row_of(control, name);
     const std::vector<std::vector<Word>> rows = rows_of(control, name);
+    const std::optional<Row> row = row_of(rows);
     if (rows.size() == 1 && rows.front()[2].text == "snapshot-origin")
         throw Refused(EBUSY, "there are snapshots of '" + name + "'",
                       "merge one of them into it, or drop them first");

@@ -73,6 +73,7 @@ class Snapshots {
     }
     std::shared_ptr<Volume> seen_through(const Volume& origin) const;
     bool has_snapshots(const Device& origin) const;
+    Outcome check_no_snapshots(const Volume& volume) const;
     Outcome check_cow(const std::string& word, Volume& origin) const;
     std::vector<std::shared_ptr<Volume>> parts(const std::string& prefix) const;
     bool is_fork(const Volume& volume) const;

@@ -54,6 +54,13 @@ bool Snapshots::has_snapshots(const Device& origin) const {
     return false;
 }
 
+// Of a volume that shows an origin.
+Outcome Snapshots::check_no_snapshots(const Volume& volume) const {
+    std::shared_ptr<Table> table = volume.live();
+    if (!only_row(table, "snapshot-origin") || !has_snapshots(*table->devices().front())) return {};
+    return Refused(EBUSY, "there are snapshots of '" + volume.name() + "'", "drop them first");
+}
+
 namespace {
 
 bool stands_on(const Volume& volume, const Volume& below) {
@@ -300,22 +307,16 @@ bool Snapshots::is_fork(const Volume& volume) const {
 }
 
 Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume) {
-    std::shared_ptr<Table> table = volume->live();
-    if (const Table::Row* row = only_row(table, "snapshot-origin")) {
-        if (has_snapshots(*table->devices().front()))
-            co_return Refused(EBUSY, "there are snapshots of '" + volume->name() + "'", "drop them first");
-        // They were removed otherwise.
-        std::shared_ptr<Volume> origin = as_volume(table->devices().front());
-        row = nullptr;
-        table.reset();
-        if (origin) {
-            Task<Outcome> making_single = make_single(std::move(origin));
-            Outcome outcome = co_await making_single;
-            if (outcome) co_return outcome;
-            if (!only_row(volume->live(), "snapshot-origin") && !is_snapshot(*volume)) co_return Outcome();
-        }
+    if (Outcome refused = check_no_snapshots(*volume)) co_return refused;
+    std::shared_ptr<Volume> left;  // an origin whose snapshots were removed otherwise
+    if (std::shared_ptr<Table> table = volume->live(); only_row(table, "snapshot-origin"))
+        left = as_volume(table->devices().front());
+    if (left) {
+        Task<Outcome> making_single = make_single(std::move(left));
+        Outcome outcome = co_await making_single;
+        if (outcome) co_return outcome;
+        if (!only_row(volume->live(), "snapshot-origin") && !is_snapshot(*volume)) co_return Outcome();
     }
-    table.reset();
     const bool snapshot = is_snapshot(*volume);
     if (!snapshot && !is_fork(*volume))
         co_return Refused(EINVAL, "'" + volume->name() + "' is neither a snapshot nor a copy",
@@ -324,9 +325,7 @@ Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume) {
     std::vector<std::shared_ptr<Volume>> below, origins;
     if (!snapshot) below = parts(prefix);
     for (const std::shared_ptr<Volume>& part : below) {
-        if (std::shared_ptr<Table> its = part->live();
-            only_row(its, "snapshot-origin") && has_snapshots(*its->devices().front()))
-            co_return Refused(EBUSY, "there are snapshots of '" + part->name() + "'", "drop them first");
+        if (Outcome refused = check_no_snapshots(*part)) co_return refused;
         if (auto origin = dm_.volumes().by_name(part->name().substr(prefix.size()) + kReal))
             origins.push_back(std::move(origin));
     }

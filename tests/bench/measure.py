@@ -48,11 +48,16 @@ class Fio:
         """{'iops', 'bytes_per_second', 'latency_ns'}, or None when fio failed."""
         rw, block, depth = CASES[case]
         escaped = str(path).replace(":", "\\:")
-        command = [
-            self.program, f"--name={case}", f"--filename={escaped}", f"--rw={rw}", f"--bs={block}",
+        return self.measure(path, case, [
+            f"--filename={escaped}", f"--rw={rw}", f"--bs={block}",
             f"--iodepth={depth}", f"--ioengine={'psync' if depth == 1 else self.engine}",
             f"--direct={int(direct)}", f"--size={self.bytes}", "--rwmixread=70", "--norandommap",
-            "--time_based", f"--runtime={round(self.seconds * 1000)}ms", "--ramp_time=200ms",
+            "--time_based", "--ramp_time=200ms"])
+
+    def measure(self, path, case, more):
+        """The same, of any arguments."""
+        command = [
+            self.program, f"--name={case}", *more, f"--runtime={round(self.seconds * 1000)}ms",
             # leave the page cache as it is, make no files, fork no processes
             "--invalidate=0", "--fallocate=none", "--allow_file_create=0", "--thread",
             "--output-format=json"]

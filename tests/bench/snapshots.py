@@ -3,7 +3,6 @@ where all is, the first writes themselves, and what a million exceptions cost.""
 import array
 import contextlib
 import itertools
-import json
 import os
 import pathlib
 import random
@@ -64,18 +63,11 @@ class Overlays:
 
     def qcow2(self, cluster):
         name = f"qcow2.{next(self.numbers)}"
-        overlay, point = self.shop.dir / name, self.shop.dir / f"{name}.export"
+        overlay = self.shop.dir / name
         subprocess.run([subjects.program("qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(self.image),
                         "-o", f"cluster_size={cluster}", str(overlay)], check=True)
-        point.touch()
-        file = f"driver=file,node-name=file,filename={overlay}"
-        image = "driver=qcow2,node-name=image,file=file"
-        if self.shop.direct:
-            file, image = f"{file},cache.direct=on,aio=io_uring", f"{image},cache.direct=on"
-        export = f"fuse,id=e,node-name=image,mountpoint={point},writable=on,growable=off,allow-other=off"
-        self.shop.serve([subjects.program("qemu-storage-daemon"), "--blockdev", file, "--blockdev", image,
-                         "--export", export], point)
-        return point
+        image = "driver=qcow2,node-name=image,file=file" + ",cache.direct=on" * self.shop.direct
+        return self.shop.qsd_export(name, [self.shop.qsd_file("file", overlay), image])
 
     def peers(self, chunk=64 << 10):
         """The peers that can be had, by name."""
@@ -140,15 +132,7 @@ def write_each_once(fio, shop, path, case):
         file.write(f"fio version 2 iolog\n{path} add\n{path} open\n")
         file.writelines(f"{path} write {place} {request}\n" for place in places)
         file.write(f"{path} close\n")
-    done = subprocess.run(
-        [fio.program, f"--name={case}", f"--read_iolog={log}", f"--ioengine={fio.engine}", f"--iodepth={depth}",
-         "--direct=1", "--thread", f"--runtime={round(fio.seconds * 1000)}ms", "--invalidate=0", "--allow_file_create=0",
-         "--output-format=json"], capture_output=True, text=True, timeout=fio.seconds + 120)
-    job = json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]
-    if done.returncode or job["error"]:
-        raise RuntimeError(f"fio failed on {path}, {case}: {done.stderr.strip()[-300:]}")
-    side = job["write"]
-    return {"iops": side["iops"], "bytes_per_second": side["bw_bytes"], "latency_ns": side["lat_ns"]["mean"]}
+    return fio.measure(path, case, [f"--read_iolog={log}", f"--iodepth={depth}", f"--ioengine={fio.engine}", "--direct=1"])
 
 
 def bound(shop, overlays, case, side):
@@ -211,7 +195,8 @@ def first_writes(options, shop, overlays, fio):
                         subprocess.run(["sync", "-f", options.dir])
                     try:
                         got = first(shop, overlays, fio, case, name)
-                        say(f"round {turn + 1}/{options.rounds} {case:14} {name:14} {rate_text(case, got)}")
+                        say(f"round {turn + 1}/{options.rounds} {case:14} {name:14} "
+                            f"{rate_text(case, got) if got else 'failed'}")
                     except (Missing, RuntimeError, OSError, ValueError, subprocess.SubprocessError) as why:
                         say(f"bench: {name}, {case}: {why}")
                         got = None

@@ -266,16 +266,24 @@ class Workshop:
         return mount.create("v", linear_rows(self.image(), self.sectors, rows))
 
     def _qsd(self, name):
-        qsd, image = program("qemu-storage-daemon"), self.image()
-        # It mounts on a file. Its aio: io_uring on a disk; on page-cached files
-        # that measured no better than the default, threads.
+        program("qemu-storage-daemon")  # before the image, which takes its time
+        image = self.image()
+        return self.qsd_export(name, [self.qsd_file("image", image)])
+
+    def qsd_file(self, node, path):
+        """A file as a node. Its aio: io_uring on a disk; on page-cached files that measured no
+        better than the default, threads."""
+        text = f"driver=file,node-name={node},filename={str(path).replace(',', ',,')}"
+        return text + (",cache.direct=on,aio=io_uring" if self.direct else ",cache.direct=off")
+
+    def qsd_export(self, name, nodes, more=()):
+        """A FUSE export of the node `image`. It mounts on a file."""
         point = self.dir / f"{name}.export"
         point.touch()
-        node = f"driver=file,node-name=image,filename={str(image).replace(',', ',,')}"
-        node += ",cache.direct=on,aio=io_uring" if self.direct else ",cache.direct=off"
         export = f"fuse,id=e,node-name=image,mountpoint={str(point).replace(',', ',,')}"
         export += ",writable=on,growable=off,allow-other=off"
-        self.serve([qsd, "--blockdev", node, "--export", export], point)
+        blockdevs = [word for node in nodes for word in ("--blockdev", node)]
+        self.serve([program("qemu-storage-daemon"), *more, *blockdevs, "--export", export], point)
         return point
 
     def _nbdfuse(self, name, options=(), image=None, parameters=(), environment=None):
@@ -328,15 +336,9 @@ class Luks:
         return self.shop._nbdfuse(name, ["--filter=luks"], self.file, [f"passphrase=+{self.passphrase}"])
 
     def qsd(self, name):
-        point = self.shop.dir / f"{name}.export"
-        point.touch()
-        file = f"driver=file,node-name=file,filename={self.file}"
-        file += ",cache.direct=on,aio=io_uring" if self.shop.direct else ",cache.direct=off"
-        export = f"fuse,id=e,node-name=image,mountpoint={point},writable=on,growable=off,allow-other=off"
-        self.shop.serve([program("qemu-storage-daemon"), "--object", f"secret,id=s,file={self.passphrase}",
-                         "--blockdev", file, "--blockdev", "driver=luks,node-name=image,file=file,key-secret=s",
-                         "--export", export], point)
-        return point
+        return self.shop.qsd_export(
+            name, [self.shop.qsd_file("file", self.file), "driver=luks,node-name=image,file=file,key-secret=s"],
+            ["--object", f"secret,id=s,file={self.passphrase}"])
 
     def start_subject(self, name):
         """The path to run fio on, or None with a notice."""

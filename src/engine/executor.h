@@ -21,6 +21,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "engine/blocking.h"
 #include "engine/clock.h"
 #include "engine/task.h"
 #include "engine/workers.h"
@@ -72,12 +73,18 @@ class Executor {
     void employ(unsigned threads) { workers_ = std::make_unique<Workers>(threads); }
     Workers& workers() const { return *workers_; }
 
+    // How many threads there may be for calls that may never return; none at first: they are
+    // made where they stand. Before the first request.
+    void allow_blocking(size_t threads) { blocking_ = std::make_unique<Blocking>(threads); }
+    Blocking& blocking() const { return *blocking_; }
+
   private:
     friend class InlineTurn;
     friend struct Spawned;
     std::atomic<size_t> running_{0};
     std::atomic<int> inline_turns_{0};
     std::unique_ptr<Workers> workers_ = std::make_unique<Workers>(0);
+    std::unique_ptr<Blocking> blocking_ = std::make_unique<Blocking>(0);
 };
 
 // A turn to do one blocking call on the calling thread. Not given on an

@@ -33,6 +33,7 @@ namespace {
 
 constexpr unsigned kFewestThreads = 2;
 constexpr unsigned kMostThreads = 8;  // more only hand requests around
+constexpr size_t kMostBlocking = 256;  // calls that may hang: opening and asking backings
 
 // A session and the arguments it was made with.
 class Session {
@@ -207,6 +208,7 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
         auto blocked = std::make_unique<SignalsBlocked>();
         executor = make_executor(options.executor);
         executor->employ(std::thread::hardware_concurrency());
+        executor->allow_blocking(kMostBlocking);
         DeviceMapper dm(*executor, mountpoint, {options.direct});
         FileSystem fs(dm, options, start_folder);
         if (!wanted.config_path.empty()) {

@@ -14,6 +14,7 @@
 #include "dm/snapshots.h"
 #include "dm/statistics.h"
 #include "engine/errand.h"
+#include "engine/undo.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -71,22 +72,32 @@ std::shared_ptr<Volume> DeviceMapper::create(const std::string& name, const std:
 }
 
 Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred, Cancel* cancel) {
-    std::shared_ptr<Table> left;
-    Outcome outcome = volumes_.remove(*volume, deferred, &left);
-    for (int step = 0; outcome && outcome->error() == EBUSY && step < kClosePatienceSteps; step++) {
-        Executor& executor = volumes_.executor();
+    Executor& executor = volumes_.executor();
+    for (int step = 0;; step++) {
+        Task<Outcome> removing = volume->remove({.deferred = deferred}, cancel);
+        Outcome outcome = co_await removing;
+        if (!outcome || outcome->error() != EBUSY || step == kClosePatienceSteps) co_return outcome;
         Task<Status> pause = sleep_until(executor, executor.now_ns() + kClosePatienceStepNs);
         Status slept = co_await pause;
-        if (!slept) break;
-        outcome = volumes_.remove(*volume, deferred, &left);
+        if (!slept) co_return outcome;
     }
-    if (left) {
-        Task<Status> closing =
-            until_killed(volumes_.executor(), volumes_.close_table(std::move(left)), cancel);
-        Status closed = co_await closing;
-        static_cast<void>(closed);
-    }
+}
+
+Task<Outcome> DeviceMapper::unmake(std::shared_ptr<Volume> volume) {
+    Task<Outcome> removing = volume->remove({.deferred = true}, nullptr);
+    Outcome outcome = co_await removing;
+    if (outcome && outcome->error() == ENXIO) co_return Outcome();  // somebody else did it
     co_return outcome;
+}
+
+Task<Outcome> DeviceMapper::replace(std::shared_ptr<Volume> volume, std::shared_ptr<Table> table,
+                                    Cancel* cancel) {
+    return control_errand(
+        volumes_.executor(),
+        [volume, table = std::move(table)](Cancel* own) mutable {
+            return volume->replace(std::move(table), own);
+        },
+        cancel);
 }
 
 void DeviceMapper::check_new_name(const std::string& name) const {
@@ -133,6 +144,14 @@ std::shared_ptr<Table> DeviceMapper::build(Volume& volume, const std::string& te
 
 Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::string text, std::string folder,
                                       Cancel* cancel) {
+    return control_errand(
+        volumes_.executor(),
+        [this, volume, text, folder](Cancel* own) { return change_state(volume, text, folder, own); },
+        cancel);
+}
+
+Task<Outcome> DeviceMapper::change_state(std::shared_ptr<Volume> volume, std::string text, std::string folder,
+                                         Cancel* cancel) {
     std::string line = first_line_of(text);
     std::vector<Word> words = split_words(line);
     Outcome outcome = Refused(EINVAL, "an empty request", kRequests);
@@ -154,7 +173,7 @@ Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::strin
     if (verb == "remove") {
         outcome = check_flags(words, 1, {"deferred"}, line, "state");
         if (outcome) co_return outcome;
-        Task<Outcome> task = remove(volume, has(words, "deferred"));
+        Task<Outcome> task = remove(volume, has(words, "deferred"), cancel);
         outcome = co_await task;
         co_return outcome;
     }
@@ -224,6 +243,12 @@ Task<Outcome> DeviceMapper::message(std::shared_ptr<Volume> volume, std::string 
 }
 
 Task<Outcome> DeviceMapper::create_concise(std::string text, std::string folder, Cancel* cancel) {
+    return control_errand(
+        volumes_.executor(), [this, text, folder](Cancel* own) { return create_each(text, folder, own); },
+        cancel);
+}
+
+Task<Outcome> DeviceMapper::create_each(std::string text, std::string folder, Cancel* cancel) {
     std::vector<ConciseVolume> wanted;
     Outcome outcome;
     try {
@@ -239,19 +264,27 @@ Task<Outcome> DeviceMapper::create_concise(std::string text, std::string folder,
             outcome = refused;
         }
         if (outcome || wanted[i].table.empty()) continue;
-        volume->set_load_readonly(wanted[i].readonly);
-        std::shared_ptr<Table> table;
-        try {
-            table = build(*volume, wanted[i].table, folder);
-        } catch (const Refused& refused) {
-            outcome = refused;
-        }
-        if (!outcome) {
-            Task<Outcome> replacing = volume->replace(std::move(table), cancel);
-            outcome = co_await replacing;
-        }
-        if (outcome) static_cast<void>(volumes_.remove(*volume, false));
+        Undo undo;
+        undo.add([this, volume] { return unmake(volume); });
+        Task<Outcome> whole = undo.unless_done(fill(volume, std::move(wanted[i]), folder, cancel));
+        outcome = co_await whole;
     }
+    co_return outcome;
+}
+
+Task<Outcome> DeviceMapper::fill(std::shared_ptr<Volume> volume, ConciseVolume wanted, std::string folder,
+                                 Cancel* cancel) {
+    volume->set_load_readonly(wanted.readonly);
+    std::shared_ptr<Table> table;
+    Outcome outcome;
+    try {
+        table = build(*volume, wanted.table, folder);
+    } catch (const Refused& refused) {
+        outcome = refused;
+    }
+    if (outcome) co_return outcome;
+    Task<Outcome> replacing = volume->replace(std::move(table), cancel);
+    outcome = co_await replacing;
     co_return outcome;
 }
 

@@ -17,6 +17,8 @@
 
 namespace dmfs {
 
+struct ConciseVolume;
+
 enum class Which { live, inactive };
 
 class DeviceMapper {
@@ -36,7 +38,12 @@ class DeviceMapper {
                                    std::optional<uint32_t> minor = {});
     // While open it waits a moment: the kernel tells FUSE of a close when it finds the time.
     // Killed, it leaves what the volume's table still owes its devices to be done alone.
-    Task<Outcome> remove(std::shared_ptr<Volume> volume, bool deferred, Cancel* cancel = nullptr);
+    Task<Outcome> remove(std::shared_ptr<Volume> volume, bool deferred, Cancel* cancel);
+    // A step of Undo: a volume that this operation made goes, at its last close if somebody has
+    // found and opened it.
+    Task<Outcome> unmake(std::shared_ptr<Volume> volume);
+    // Volume::replace(), for somebody who may be killed.
+    Task<Outcome> replace(std::shared_ptr<Volume> volume, std::shared_ptr<Table> table, Cancel* cancel);
     Outcome rename(Volume& volume, const std::string& name);
     Outcome set_uuid(Volume& volume, const std::string& uuid);
 
@@ -62,6 +69,11 @@ class DeviceMapper {
   private:
     static Outcome ask_core(Volume& volume, const std::vector<Word>& words, const std::string& line,
                             std::string* answer);
+    Task<Outcome> change_state(std::shared_ptr<Volume> volume, std::string words, std::string folder,
+                               Cancel* cancel);
+    Task<Outcome> create_each(std::string text, std::string folder, Cancel* cancel);
+    Task<Outcome> fill(std::shared_ptr<Volume> volume, ConciseVolume wanted, std::string folder,
+                       Cancel* cancel);
     // Throws Refused.
     void check_new_name(const std::string& name) const;
 

@@ -18,7 +18,6 @@ struct Snapshots::Copying {
     std::vector<std::shared_ptr<Volume>> order;  // lower ones first
     std::vector<std::shared_ptr<Volume>> suspended;
     std::map<uint64_t, std::shared_ptr<Volume>> copies;  // by the original's id
-    std::vector<std::shared_ptr<Volume>> made;           // likewise, in the order of their making
 
     std::string name_of(const Volume& original) const {
         return original.id() == order.back()->id() ? name : name + "-" + original.name();
@@ -71,73 +70,74 @@ bool Snapshots::is_bottom(const Volume& volume) const {
 }
 
 Task<Outcome> Snapshots::fork(std::shared_ptr<Volume> volume, std::string name, std::string folder) {
-    Copying copying{.name = std::move(name),
-                    .folder = std::move(folder),
-                    .order = {},
-                    .suspended = {},
-                    .copies = {},
-                    .made = {}};
+    Copying copying{
+        .name = std::move(name), .folder = std::move(folder), .order = {}, .suspended = {}, .copies = {}};
     Outcome outcome = collect(volume, &copying);
     if (outcome) co_return outcome;
-    // From the top: what the upper ones flush goes through the lower.
-    for (size_t i = copying.order.size(); i-- > 0 && !outcome;) {
-        std::shared_ptr<Volume> each = copying.order[i];
-        if (each->suspended()) continue;
-        Task<Outcome> suspending = each->suspend(false, cancel_);
-        outcome = co_await suspending;
-        if (!outcome) copying.suspended.push_back(each);
-    }
-    if (!outcome) {
-        Task<Outcome> making = copy_all(&copying);
-        outcome = co_await making;
-    }
-    if (outcome) {
-        Task<Outcome> undoing = undo(&copying);
-        Outcome undone = co_await undoing;
-        static_cast<void>(undone);
-    }
+    Undo undo;
+    Task<Outcome> whole = undo.unless_done(copy_all(&copying, &undo));
+    outcome = co_await whole;
     while (!copying.suspended.empty()) {
         std::shared_ptr<Volume> each = std::move(copying.suspended.back());
         copying.suspended.pop_back();
         Task<Outcome> resuming = each->resume(false, nullptr);
         Outcome resumed = co_await resuming;
-        if (resumed && !outcome) outcome = resumed;
+        outcome = and_then(std::move(outcome), resumed);
     }
     co_return outcome;
 }
 
-Task<Outcome> Snapshots::copy_all(Copying* copying) {
+Task<Outcome> Snapshots::copy_all(Copying* copying, Undo* undo) {
+    // From the top: what the upper ones flush goes through the lower.
+    for (size_t i = copying->order.size(); i-- > 0;) {
+        std::shared_ptr<Volume> each = copying->order[i];
+        if (each->suspended()) continue;
+        Task<Outcome> suspending = each->suspend(false, cancel_);
+        Outcome outcome = co_await suspending;
+        if (outcome) co_return outcome;
+        copying->suspended.push_back(each);
+    }
     for (const std::shared_ptr<Volume>& original : copying->order) {
         const std::string name = copying->name_of(*original);
-        Outcome outcome;
-        if (is_bottom(*original)) {
-            const Sector chunk = std::max<Sector>(kSnapshotChunk, sectors_in(original->logical_block()));
-            const uint64_t bytes = bytes_of((original->size() + chunk - 1) / chunk * chunk);
-            Wanted wanted{name,
-                          copying->folder.empty() ? "ram:" + std::to_string(bytes) + ":" + name
-                                                  : copying->folder + "/" + name + ".cow",
-                          "N", chunk};
-            Task<Outcome> making = snapshot(original, std::move(wanted));
-            outcome = co_await making;
-        } else {
-            Task<Outcome> making = copy_upper(copying, original);
-            outcome = co_await making;
-        }
+        Task<Outcome> making = copy_one(copying, original);
+        Outcome outcome = co_await making;
         if (outcome) co_return Refused(outcome->error(), name + ": " + outcome->reason(), outcome->remedy());
         std::shared_ptr<Volume> copy = dm_.volumes().by_name(name);
         if (!copy) co_return Refused(ENXIO, "'" + name + "' was removed");
         copying->copies[original->id()] = copy;
-        copying->made.push_back(copy);
+        undo->add([this, copying, original, copy] { return unmake_copy(copying, original, copy); });
     }
     co_return Outcome();
+}
+
+Task<Outcome> Snapshots::copy_one(Copying* copying, std::shared_ptr<Volume> original) {
+    if (!is_bottom(*original)) return copy_upper(copying, std::move(original));
+    const std::string name = copying->name_of(*original);
+    const Sector chunk = std::max<Sector>(kSnapshotChunk, sectors_in(original->logical_block()));
+    const uint64_t bytes = bytes_of((original->size() + chunk - 1) / chunk * chunk);
+    Wanted wanted{name,
+                  copying->folder.empty() ? "ram:" + std::to_string(bytes) + ":" + name
+                                          : copying->folder + "/" + name + ".cow",
+                  "N", chunk};
+    return snapshot(std::move(original), std::move(wanted));
 }
 
 Task<Outcome> Snapshots::copy_upper(Copying* copying, std::shared_ptr<Volume> original) {
     std::shared_ptr<Volume> copy;
     Outcome outcome = create(copying->name_of(*original), &copy);
     if (outcome) co_return outcome;
+    Undo undo;
+    undo.add([this, copy] { return dm_.unmake(copy); });
+    Task<Outcome> whole = undo.unless_done(fill_upper(copying, std::move(original), copy));
+    outcome = co_await whole;
+    co_return outcome;
+}
+
+Task<Outcome> Snapshots::fill_upper(Copying* copying, std::shared_ptr<Volume> original,
+                                    std::shared_ptr<Volume> copy) {
     copy->set_load_readonly(original->readonly());
     std::shared_ptr<Table> table;
+    Outcome outcome;
     try {
         TableSource source = dm_.source_for(*copy, folder_);
         CopiedDevices devices(dm_.volumes(), source.devices, copying->copies);
@@ -152,29 +152,23 @@ Task<Outcome> Snapshots::copy_upper(Copying* copying, std::shared_ptr<Volume> or
     } catch (const Refused& refused) {
         outcome = refused;
     }
-    if (!outcome) {
-        Task<Outcome> replacing = copy->replace(std::move(table), cancel_);
-        outcome = co_await replacing;
-    }
-    if (outcome) static_cast<void>(dm_.volumes().remove(*copy, false));
+    if (outcome) co_return outcome;
+    Task<Outcome> replacing = copy->replace(std::move(table), cancel_);
+    outcome = co_await replacing;
     co_return outcome;
 }
 
-Task<Outcome> Snapshots::undo(Copying* copying) {
-    for (size_t i = copying->made.size(); i-- > 0;) {
-        Task<Outcome> removing = dm_.remove(std::move(copying->made[i]), false);
-        Outcome removed = co_await removing;
-        static_cast<void>(removed);
-    }
-    copying->copies.clear();
-    for (const std::shared_ptr<Volume>& original : copying->order) {
-        std::shared_ptr<Volume> real = dm_.volumes().by_name(original->name() + kReal);
-        if (!real) continue;
-        Task<Outcome> making_single = make_single(std::move(real));
-        Outcome single = co_await making_single;
-        static_cast<void>(single);
-    }
-    co_return Outcome();
+// A step of Undo: the upper copies are gone already. The original is again what it was.
+Task<Outcome> Snapshots::unmake_copy(Copying* copying, std::shared_ptr<Volume> original,
+                                     std::shared_ptr<Volume> copy) {
+    copying->copies.erase(original->id());
+    Task<Outcome> removing = dm_.remove(std::move(copy), false, nullptr);
+    Outcome outcome = co_await removing;
+    std::shared_ptr<Volume> real = dm_.volumes().by_name(original->name() + kReal);
+    if (!real) co_return outcome;
+    Task<Outcome> making_single = make_single(std::move(real), nullptr);
+    Outcome single = co_await making_single;
+    co_return and_then(std::move(outcome), single);
 }
 
 }  // namespace dmfs

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "dm/device_mapper.h"
+#include "engine/undo.h"
 
 namespace dmfs {
 
@@ -35,19 +36,27 @@ class Snapshots {
 
     Task<Outcome> snapshot(std::shared_ptr<Volume> volume, Wanted wanted);
     Task<Outcome> make(std::shared_ptr<Device> origin, Sector length, Wanted wanted);
+    Task<Outcome> give_table(std::shared_ptr<Volume> volume, std::shared_ptr<Device> origin, Sector length,
+                             Wanted wanted);
     Task<Outcome> fork(std::shared_ptr<Volume> volume, std::string name, std::string folder);
     Task<Outcome> merge(std::shared_ptr<Volume> volume);
+    Task<Outcome> hand_over(std::shared_ptr<Volume> from, std::shared_ptr<Volume> into, std::string text,
+                            Undo* undo);
     Task<Outcome> merged(std::shared_ptr<Volume> volume);
     Task<Outcome> drop(std::shared_ptr<Volume> volume);
-    Task<Outcome> make_single(std::shared_ptr<Volume> origin);
+    Task<Outcome> make_single(std::shared_ptr<Volume> origin, Cancel* cancel);
 
     // Fork's.
     struct Copying;
     Outcome collect(const std::shared_ptr<Volume>& volume, Copying* copying) const;
     bool is_bottom(const Volume& volume) const;
-    Task<Outcome> copy_all(Copying* copying);
+    Task<Outcome> copy_all(Copying* copying, Undo* undo);
+    Task<Outcome> copy_one(Copying* copying, std::shared_ptr<Volume> original);
     Task<Outcome> copy_upper(Copying* copying, std::shared_ptr<Volume> original);
-    Task<Outcome> undo(Copying* copying);
+    Task<Outcome> fill_upper(Copying* copying, std::shared_ptr<Volume> original,
+                             std::shared_ptr<Volume> copy);
+    Task<Outcome> unmake_copy(Copying* copying, std::shared_ptr<Volume> original,
+                              std::shared_ptr<Volume> copy);
 
     Outcome build(Volume& volume, const std::string& text, std::shared_ptr<Table>* table) {
         try {

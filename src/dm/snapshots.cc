@@ -101,18 +101,26 @@ Task<Outcome> Snapshots::make(std::shared_ptr<Device> origin, Sector length, Wan
     std::shared_ptr<Volume> volume;
     Outcome outcome = create(wanted.name, &volume);
     if (outcome) co_return outcome;
+    Undo undo;
+    undo.add([this, volume] { return dm_.unmake(volume); });
+    Task<Outcome> whole = undo.unless_done(give_table(volume, std::move(origin), length, std::move(wanted)));
+    outcome = co_await whole;
+    co_return outcome;
+}
+
+Task<Outcome> Snapshots::give_table(std::shared_ptr<Volume> volume, std::shared_ptr<Device> origin,
+                                    Sector length, Wanted wanted) {
     Sector chunk = wanted.chunk;
     if (chunk == 0) chunk = std::max<Sector>(kSnapshotChunk, sectors_in(origin->limits().logical_block));
     std::shared_ptr<Table> table;
-    outcome = build(*volume,
-                    row_text(length, "snapshot " + quote_word(origin->name()) + " " + quote_word(wanted.cow) +
-                                         " " + wanted.type + " " + std::to_string(chunk)),
-                    &table);
-    if (!outcome) {
-        Task<Outcome> replacing = volume->replace(std::move(table), cancel_);
-        outcome = co_await replacing;
-    }
-    if (outcome) static_cast<void>(dm_.volumes().remove(*volume, false));
+    Outcome outcome =
+        build(*volume,
+              row_text(length, "snapshot " + quote_word(origin->name()) + " " + quote_word(wanted.cow) + " " +
+                                   wanted.type + " " + std::to_string(chunk)),
+              &table);
+    if (outcome) co_return outcome;
+    Task<Outcome> replacing = volume->replace(std::move(table), cancel_);
+    outcome = co_await replacing;
     co_return outcome;
 }
 
@@ -134,7 +142,7 @@ Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted)
         if (was_suspended) co_return outcome;
         Task<Outcome> resuming = volume->resume(false, nullptr);
         Outcome resumed = co_await resuming;
-        co_return outcome ? outcome : resumed;
+        co_return and_then(std::move(outcome), resumed);
     }
     const Sector length = table->size();
     table.reset();
@@ -147,20 +155,21 @@ Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted)
         return dm_.build(*volume, row_text(length, "snapshot-origin " + quote_word(real->name())), folder_);
     };
     insertion.meanwhile = [this, real, length, wanted] { return make(real, length, wanted); };
-    Task<Outcome> inserting = volume->insert(std::move(insertion), cancel_);
-    outcome = co_await inserting;
-    if (outcome) static_cast<void>(dm_.volumes().remove(*real, false));
+    Undo undo;
+    undo.add([this, real] { return dm_.unmake(real); });
+    Task<Outcome> whole = undo.unless_done(volume->insert(std::move(insertion), cancel_));
+    outcome = co_await whole;
     co_return outcome;
 }
 
 // Without snapshots an origin's volume is again what it was before there was one.
-Task<Outcome> Snapshots::make_single(std::shared_ptr<Volume> origin) {
+Task<Outcome> Snapshots::make_single(std::shared_ptr<Volume> origin, Cancel* cancel) {
     std::shared_ptr<Volume> volume = seen_through(*origin);
     // Of that name, as snapshot() made it, whatever the volume is called by now.
     if (!volume || !origin->name().ends_with(kReal) || has_snapshots(*origin)) co_return Outcome();
     // Whoever copied for the last snapshot may be about to let go of it.
     for (int step = 0;; step++) {
-        Task<Outcome> collapsing = volume->collapse(origin, cancel_);
+        Task<Outcome> collapsing = volume->collapse(origin, cancel);
         Outcome outcome = co_await collapsing;
         if (!outcome || outcome->error() != EBUSY) co_return outcome;
         if (step == kPatienceSteps) co_return Outcome();  // somebody uses it otherwise: it stays
@@ -199,9 +208,9 @@ Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
         if (Outcome refused = check_none_waits(*each)) co_return refused;
     row = nullptr;
     table.reset();
-    std::shared_ptr<Table> merging;
     if (into == volume) {
         // It stays, shows what it showed, and is the origin in the end.
+        std::shared_ptr<Table> merging;
         Outcome outcome = build(*volume, row_text(length, rest), &merging);
         if (outcome) co_return outcome;
         Task<Outcome> replacing = volume->replace(std::move(merging), cancel_);
@@ -211,29 +220,32 @@ Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
     if (volume->open_count() > 0)
         co_return Refused(EBUSY, "'" + volume->name() + "' is open, and will be gone",
                           "unmount it, and close its files");
-    const bool was_suspended = volume->suspended();
-    Task<Outcome> suspending = volume->suspend(false, cancel_);
-    Outcome outcome = co_await suspending;
+    Undo undo;
+    Task<Outcome> whole = undo.unless_done(hand_over(volume, into, row_text(length, rest), &undo));
+    Outcome outcome = co_await whole;
     if (outcome) co_return outcome;
-    outcome = build(*into, row_text(length, rest), &merging);
-    if (!outcome) {
-        Task<Outcome> replacing = into->replace(std::move(merging), cancel_);
-        outcome = co_await replacing;
-    }
-    merging.reset();
-    if (outcome) {
-        if (was_suspended) co_return outcome;
-        Task<Outcome> resuming = volume->resume(false, nullptr);
-        Outcome resumed = co_await resuming;
-        static_cast<void>(resumed);
-        co_return outcome;
-    }
     Task<Outcome> removing = dm_.remove(volume, false, cancel_);
     outcome = co_await removing;
     if (outcome)
         co_return Refused(outcome->error(), "the merge has begun, but: " + outcome->reason(),
                           outcome->remedy());
     co_return Outcome();
+}
+
+// A snapshot's exceptions go to the volume that shows its origin.
+Task<Outcome> Snapshots::hand_over(std::shared_ptr<Volume> from, std::shared_ptr<Volume> into,
+                                   std::string text, Undo* undo) {
+    const bool was_suspended = from->suspended();
+    Task<Outcome> suspending = from->suspend(false, cancel_);
+    Outcome outcome = co_await suspending;
+    if (outcome) co_return outcome;
+    if (!was_suspended) undo->add([from] { return from->resume(false, nullptr); });
+    std::shared_ptr<Table> merging;
+    outcome = build(*into, text, &merging);
+    if (outcome) co_return outcome;
+    Task<Outcome> replacing = into->replace(std::move(merging), cancel_);
+    outcome = co_await replacing;
+    co_return outcome;
 }
 
 Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
@@ -266,7 +278,7 @@ Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
     Task<Outcome> replacing = volume->replace(std::move(plain), cancel_);
     outcome = co_await replacing;
     if (outcome || !keeps || !origin) co_return outcome;
-    Task<Outcome> making_single = make_single(origin);
+    Task<Outcome> making_single = make_single(origin, cancel_);
     outcome = co_await making_single;
     co_return outcome;
 }
@@ -312,7 +324,7 @@ Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume) {
     if (std::shared_ptr<Table> table = volume->live(); only_row(table, "snapshot-origin"))
         left = as_volume(table->devices().front());
     if (left) {
-        Task<Outcome> making_single = make_single(std::move(left));
+        Task<Outcome> making_single = make_single(std::move(left), cancel_);
         Outcome outcome = co_await making_single;
         if (outcome) co_return outcome;
         if (!only_row(volume->live(), "snapshot-origin") && !is_snapshot(*volume)) co_return Outcome();
@@ -342,14 +354,14 @@ Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume) {
             if (!part || !dm_.volumes().by_id(part->id()) || part->open_count() > 0) continue;
             Task<Outcome> dropping = dm_.remove(std::move(part), false, cancel_);
             Outcome dropped = co_await dropping;
-            if (dropped && !outcome) outcome = dropped;
+            outcome = and_then(std::move(outcome), dropped);
             removed = true;
         }
     }
     for (const std::shared_ptr<Volume>& origin : origins) {
-        Task<Outcome> making_single = make_single(origin);
+        Task<Outcome> making_single = make_single(origin, cancel_);
         Outcome single = co_await making_single;
-        if (single && !outcome) outcome = single;
+        outcome = and_then(std::move(outcome), single);
     }
     co_return outcome;
 }

@@ -6,6 +6,10 @@ namespace dmfs {
 
 namespace {
 
+// How long who is killed waits for what it began to be taken back.
+constexpr int kMomentSteps = 20;
+constexpr int64_t kMomentStepNs = 5'000'000;
+
 // Shared by the work and who waits for it.
 struct Errand {
     explicit Errand(Executor& executor) : waiting(executor) {}
@@ -30,6 +34,42 @@ Task<Status> wait_for(std::shared_ptr<Errand> errand, Cancel* cancel) {
     co_return errand->waiting.locked([&] { return errand->done ? errand->result : status; });
 }
 
+struct ControlErrand {
+    explicit ControlErrand(Executor& executor) : waiting(executor) {}
+    WaitQueue waiting;
+    Cancel cancel;
+    bool done = false;  // under the queue's mutex, as the outcome
+    Outcome outcome;
+};
+
+Task<Status> carry_out_control(std::function<Task<Outcome>(Cancel*)> begin,
+                               std::shared_ptr<ControlErrand> errand) {
+    Task<Outcome> doing = begin(&errand->cancel);
+    Outcome outcome = co_await doing;
+    errand->waiting.wake_all(kOk, [&] {
+        errand->done = true;
+        errand->outcome = std::move(outcome);
+    });
+    co_return kOk;
+}
+
+Task<Outcome> wait_for_control(Executor* executor, std::shared_ptr<ControlErrand> errand, Cancel* cancel) {
+    std::function<bool()> must_wait = [&errand] { return !errand->done; };
+    Waiter waiter = errand->waiting.wait(must_wait, cancel);
+    Status status = co_await waiter;
+    if (!status) errand->cancel.request();
+    for (int step = 0; step < kMomentSteps && errand->waiting.locked(must_wait); step++) {
+        Task<Status> pause = sleep_until(*executor, executor->now_ns() + kMomentStepNs);
+        Status slept = co_await pause;
+        if (!slept) break;
+    }
+    co_return errand->waiting.locked([&] {
+        return errand->done ? errand->outcome
+                            : Refused(EINTR, "interrupted; what was begun is still being taken back",
+                                      "when the devices below answer, it has been");
+    });
+}
+
 }  // namespace
 
 Task<Status> until_killed(Executor& executor, Task<Status> work, Cancel* cancel) {
@@ -39,6 +79,16 @@ Task<Status> until_killed(Executor& executor, Task<Status> work, Cancel* cancel)
     auto errand = std::make_shared<Errand>(executor);
     executor.spawn(carry_out(std::move(work), errand));
     return wait_for(std::move(errand), cancel);
+}
+
+Task<Outcome> control_errand(Executor& executor, std::function<Task<Outcome>(Cancel*)> begin,
+                             Cancel* cancel) {
+    if (cancel == nullptr) return begin(nullptr);
+    auto errand = std::make_shared<ControlErrand>(executor);
+    executor.spawn(carry_out_control(std::move(begin), errand));
+    if (errand->waiting.locked([&] { return errand->done; }))
+        return Task<Outcome>::ready(std::move(errand->outcome));
+    return wait_for_control(&executor, std::move(errand), cancel);
 }
 
 }  // namespace dmfs

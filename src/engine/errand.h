@@ -8,6 +8,9 @@
 
 #pragma once
 
+#include <functional>
+
+#include "base/refused.h"
 #include "engine/wait.h"
 
 namespace dmfs {
@@ -16,5 +19,11 @@ namespace dmfs {
 // at once, and the executor counts the work until its end: it keeps alive what it needs.
 // Without `cancel`, the work itself.
 Task<Status> until_killed(Executor& executor, Task<Status> work, Cancel* cancel);
+
+// A control operation, which `begin` makes for a Cancel of its own. When `cancel` is requested
+// that one is, too: the operation takes back what it began. If that needs longer than a moment,
+// as where a device holds its requests, the answer is EINTR, and the taking back goes on alone.
+// Without `cancel`, the operation itself.
+Task<Outcome> control_errand(Executor& executor, std::function<Task<Outcome>(Cancel*)> begin, Cancel* cancel);
 
 }  // namespace dmfs

@@ -18,8 +18,8 @@ Namespace::~Namespace() {
     }
     inactive.clear();
     // From the top down: upper volumes keep lower ones open, and may still need them.
-    while (std::shared_ptr<Table> table = take_uppermost()) {
-        executor_.spawn(close_table(std::move(table)));
+    while (std::shared_ptr<Volume> volume = uppermost()) {
+        executor_.spawn(end(std::move(volume)));
         std::unique_lock lock(mutex_);
         all_closed_.wait(lock, [this] { return closing_ == 0; });
     }
@@ -27,27 +27,43 @@ Namespace::~Namespace() {
     all_closed_.wait(lock, [this] { return closing_ == 0; });
 }
 
-// The live table of a volume that no other stands on, or at last of any.
-std::shared_ptr<Table> Namespace::take_uppermost() {
+// A volume that has a live table and no other stands on, or at last any.
+std::shared_ptr<Volume> Namespace::uppermost() {
     std::lock_guard guard(mutex_);
     Volume* uppermost = nullptr;
     for (auto& [name, volume] : names_)
         if (volume->live_ && (uppermost == nullptr || volume->open_count_ == 0)) uppermost = volume.get();
-    if (uppermost == nullptr) return nullptr;
-    uppermost->table_ = nullptr;
-    return std::move(uppermost->live_);
+    return uppermost == nullptr ? nullptr : uppermost->shared_from_this();
+}
+
+Task<Status> Namespace::end(std::shared_ptr<Volume> volume) {
+    begin_closing();
+    Status status;
+    {
+        Task<Status> ending = volume->end_table();
+        status = co_await ending;
+    }
+    volume.reset();
+    end_closing();
+    co_return status;
+}
+
+void Namespace::begin_closing() {
+    std::lock_guard guard(mutex_);
+    closing_++;
+}
+
+void Namespace::end_closing() {
+    std::lock_guard guard(mutex_);
+    if (--closing_ == 0) all_closed_.notify_all();
 }
 
 Task<Status> Namespace::close_table(std::shared_ptr<Table> table) {
-    {
-        std::lock_guard guard(mutex_);
-        closing_++;
-    }
+    begin_closing();
     Task<Status> closing = table->close();
     Status status = co_await closing;
     table.reset();  // before it counts as closed: it may be what keeps a volume open
-    std::lock_guard guard(mutex_);
-    if (--closing_ == 0) all_closed_.notify_all();
+    end_closing();
     co_return status;
 }
 
@@ -83,45 +99,38 @@ void Namespace::forget(Volume& volume) {
     names_.erase(volume.name_);
 }
 
-Outcome Namespace::remove(Volume& volume, bool deferred, std::shared_ptr<Table>* left,
-                          bool only_if_deferred) {
-    std::shared_ptr<Volume> keep;
-    std::shared_ptr<Table> live, inactive;  // destroyed after the mutex is let go: they close volumes
-    {
-        std::lock_guard guard(mutex_);
-        if (volume.removed_) return Refused(ENXIO, "the volume was removed");
-        if (only_if_deferred && !volume.remove_when_closed_) return {};  // cancelled meanwhile
-        if (volume.open_count_ > 0) {
-            if (deferred) {
-                volume.remove_when_closed_ = true;
-                return {};
-            }
-            std::string users = users_of(volume);
-            return Refused(EBUSY,
-                           "'" + volume.name_ + "' is open " + std::to_string(volume.open_count_) +
-                               (volume.open_count_ == 1 ? " time" : " times") +
-                               (users.empty() ? "" : ", by the tables of: " + users),
-                           "close its files, detach its loop devices, remove the volumes that stand on it; "
-                           "or remove --deferred");
-        }
-        keep = volume.shared_from_this();
-        forget(volume);
-        live = std::move(volume.live_);
-        inactive = std::move(volume.inactive_);
-        volume.table_ = nullptr;
+// Whether a removal may begin: nobody has the volume open, and, `now`, nobody gets it open any more.
+// *put_off: it may not yet, or was called off.
+Outcome Namespace::doom(Volume& volume, Volume::Removal how, bool* put_off, bool now) {
+    std::lock_guard guard(mutex_);
+    if (volume.removed_) return Refused(ENXIO, "the volume was removed");
+    *put_off = how.only_if_deferred ? !volume.remove_when_closed_ || volume.open_count_ > 0
+                                    : how.deferred && volume.open_count_ > 0;
+    if (*put_off) {
+        volume.remove_when_closed_ |= how.deferred && !how.only_if_deferred;
+        return {};
     }
-    volume.raise_event();
-    if (observer_ != nullptr) observer_->removed(volume);
-    if (left != nullptr)
-        *left = std::move(live);
-    else if (live)
-        executor_.spawn(close_table(std::move(live)));
+    if (volume.open_count_ > 0) {
+        std::string users = users_of(volume);
+        return Refused(EBUSY,
+                       "'" + volume.name_ + "' is open " + std::to_string(volume.open_count_) +
+                           (volume.open_count_ == 1 ? " time" : " times") +
+                           (users.empty() ? "" : ", by the tables of: " + users),
+                       "close its files, detach its loop devices, remove the volumes that stand on it; "
+                       "or remove --deferred");
+    }
+    volume.doomed_ |= now;
     return {};
+}
+
+void Namespace::spare(Volume& volume) {
+    std::lock_guard guard(mutex_);
+    volume.doomed_ = false;
 }
 
 Outcome Namespace::cancel_deferred_remove(Volume& volume) {
     std::lock_guard guard(mutex_);
-    if (volume.removed_) return Refused(EBUSY, "the volume is being removed");
+    if (volume.removed_ || volume.doomed_) return Refused(EBUSY, "the volume is being removed");
     volume.remove_when_closed_ = false;
     return {};
 }
@@ -135,6 +144,7 @@ Outcome Namespace::rename(Volume& volume, const std::string& name) {
         node.key() = name;
         names_.insert(std::move(node));
         volume.name_ = name;
+        if (!volume.live_) return {};  // as in the kernel: events are a table's
     }
     volume.raise_event();
     return {};
@@ -150,6 +160,7 @@ Outcome Namespace::set_uuid(Volume& volume, const std::string& uuid) {
                            "a uuid is given once");
         volume.uuid_ = uuid;
         uuids_[uuid] = &volume;
+        if (!volume.live_) return {};
     }
     volume.raise_event();
     return {};
@@ -190,6 +201,7 @@ std::vector<std::shared_ptr<Volume>> Namespace::volumes() const {
 std::shared_ptr<Volume> Namespace::open(const std::shared_ptr<Volume>& volume) {
     std::lock_guard guard(mutex_);
     if (volume->removed_) throw Refused(ENXIO, "the volume was removed");
+    if (volume->doomed_) throw Refused(ENXIO, "'" + volume->name_ + "' is being removed");
     if (!volume->had_table_)
         throw Refused(ENXIO, "'" + volume->name_ + "' never had a table",
                       "write one to .control/" + volume->name_ + "/table");
@@ -204,8 +216,21 @@ void Namespace::close(const std::shared_ptr<Volume>& volume) {
         assert(volume->open_count_ > 0);
         remove_now = --volume->open_count_ == 0 && volume->remove_when_closed_;
     }
-    // Where somebody opened it again, its removal waits for them.
-    if (remove_now) static_cast<void>(remove(*volume, true, nullptr, true));
+    if (remove_now) executor_.spawn(remove_closed(volume));
+}
+
+// Where somebody opened it again, its removal waits for them. Nobody is there to hear of a refusal,
+// which can only be that it was removed otherwise.
+Task<Status> Namespace::remove_closed(std::shared_ptr<Volume> volume) {
+    begin_closing();
+    {
+        Task<Outcome> removing = volume->remove({.deferred = true, .only_if_deferred = true}, nullptr);
+        Outcome outcome = co_await removing;
+        static_cast<void>(outcome);
+    }
+    volume.reset();
+    end_closing();
+    co_return kOk;
 }
 
 // Whether I/O to `table` can reach `volume`, through tables that are live, loaded, or

@@ -44,11 +44,6 @@ class Namespace {
     // the minor is. Without a minor, the lowest that is free. Throws Refused.
     std::shared_ptr<Volume> create(const std::string& name, const std::string& uuid = {},
                                    std::optional<uint32_t> minor = {});
-    // Refused with EBUSY while it is open; `deferred`: then removed at the last close.
-    // ENXIO where somebody else removed it. Its table is closed by and by, unless *left
-    // takes it: then by the caller.
-    Outcome remove(Volume& volume, bool deferred, std::shared_ptr<Table>* left = nullptr,
-                   bool only_if_deferred = false);
     // Closes a table that is live no more.
     Task<Status> close_table(std::shared_ptr<Table> table);
     Outcome rename(Volume& volume, const std::string& name);
@@ -69,8 +64,14 @@ class Namespace {
     friend class Volume;
 
     void close(const std::shared_ptr<Volume>& volume);
+    Task<Status> remove_closed(std::shared_ptr<Volume> volume);
+    Outcome doom(Volume& volume, Volume::Removal how, bool* put_off, bool now);
+    void spare(Volume& volume);
     void forget(Volume& volume);
-    std::shared_ptr<Table> take_uppermost();
+    std::shared_ptr<Volume> uppermost();
+    Task<Status> end(std::shared_ptr<Volume> volume);
+    void begin_closing();
+    void end_closing();
     std::string way_to(const Table& table, const Volume& volume) const;
     static std::string way_to(const Table& table, const Volume& volume, std::set<const Volume*>& seen);
     std::string users_of(const Volume& volume) const;
@@ -84,7 +85,7 @@ class Namespace {
     std::map<uint32_t, Volume*> minors_;
     std::map<uint64_t, Volume*> ids_;
     uint64_t next_id_ = 1;
-    size_t closing_ = 0;  // tables
+    size_t closing_ = 0;  // tables, and volumes at their last close
     std::condition_variable all_closed_;
 };
 

@@ -1,10 +1,7 @@
 #include "engine/volume.h"
 
 #include <cassert>
-#include <cstring>
 
-#include "base/log.h"
-#include "engine/errand.h"
 #include "engine/namespace.h"
 
 namespace dmfs {
@@ -97,288 +94,9 @@ Status Volume::pending_flush_error(Status status) {
     return status.and_then(Status(flush_error_.exchange(0, std::memory_order_acq_rel)));
 }
 
-// Suspend, resume, and the exchange of tables.
-
-Task<Outcome> Volume::load(std::shared_ptr<Table> table, Cancel* cancel) {
-    Task<Outcome> preparing = table->prepare(cancel);
-    Outcome outcome = co_await preparing;
-    if (!outcome) outcome = make_inactive(std::move(table));
-    co_return outcome;
-}
-
-Outcome Volume::make_inactive(std::shared_ptr<Table> table) {
-    std::shared_ptr<Table> old;  // destroyed behind the guard
-    std::lock_guard guard(space_.mutex_);
-    Outcome refused = unfit(*table);
-    if (refused) return refused;
-    old = std::exchange(inactive_, std::move(table));
-    had_table_ = true;
-    return {};
-}
-
-// Makes `table` the incoming one; *superseded becomes what is inactive now.
-Outcome Volume::announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded) {
-    std::lock_guard guard(space_.mutex_);
-    Outcome refused = unfit(*table);
-    if (refused) return refused;
-    *superseded = inactive_;
-    incoming_ = std::move(table);
-    return {};
-}
-
-// Why `table` can't be this volume's; under the mutex.
-Outcome Volume::unfit(const Table& table) const {
-    if (removed_) return Refused(ENXIO, "the volume was removed");
-    std::string way = space_.way_to(table, *this);
-    if (!way.empty())
-        return Refused(EINVAL, "the table stands on '" + name_ + "' itself: " + name_ + " -> " + way,
-                       "a volume can't be its own device");
-    if (live_ && !live_->may_become(table))
-        return Refused(EINVAL, "'" + name_ + "' has a target that stays: " + live_->rows().front().type,
-                       "remove the volume, and create it with the other table");
-    return {};
-}
-
-void Volume::clear() {
-    std::shared_ptr<Table> old;
-    std::lock_guard guard(space_.mutex_);
-    old = std::exchange(inactive_, nullptr);
-}
-
-Outcome Volume::old_still_closing() {
-    return Refused(EINTR, "the new table is there, but the old one still writes what it owes its devices",
-                   "requests go on when it has");
-}
-
-Outcome Volume::control_interrupted(Status status) const {
-    return Refused(status.error(), "interrupted while requests were still under way");
-}
-
-Task<Outcome> Volume::suspend(bool noflush, Cancel* cancel) {
-    Task<Status> acquired = control_.acquire(cancel);
-    Status status = co_await acquired;
-    if (!status) co_return control_interrupted(status);
-    Lock::Guard guard(control_);
-    Task<Outcome> suspending = suspend_locked(noflush, cancel);
-    Outcome outcome = co_await suspending;
-    co_return outcome;
-}
-
-Task<Outcome> Volume::suspend_locked(bool noflush, Cancel* cancel) {
-    if (suspended()) co_return Outcome();
-    std::shared_ptr<Table> table = live();  // held: the volume may be removed meanwhile
-    gate_.close();
-    if (table) table->presuspend();
-    Task<Status> draining = gate_.drain(cancel);
-    Status drained = co_await draining;
-    if (drained && table) {
-        Task<Status> stopping = table->quiet(cancel);
-        drained = co_await stopping;
-    }
-    if (drained && table && !noflush) {
-        Bio flush;
-        flush.op = Op::flush;
-        flush.cancel = cancel;
-        Task<Status> flushing = table->io(flush);
-        Status flushed = co_await flushing;
-        if (flushed.error() == EINTR) {
-            drained = flushed;
-        } else if (!flushed) {
-            log_line(Severity::error, "suspend of " + name() + ": flush: " + strerror(flushed.error()));
-            flush_error_.store(flushed.error(), std::memory_order_release);
-        }
-    }
-    if (!drained) {
-        if (table) table->presuspend_undo();
-        gate_.open();
-        co_return control_interrupted(drained);
-    }
-    if (table) table->postsuspend();
-    suspended_.store(true, std::memory_order_release);
-    co_return Outcome();
-}
-
-void Volume::Arrival::end() {
-    std::shared_ptr<Table> gone;  // destroyed behind the guard
-    std::lock_guard guard(volume.space_.mutex_);
-    gone = std::move(volume.incoming_);
-}
-
-// The volume is suspended. Afterwards `fresh` is live and *old was.
-Outcome Volume::swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old) {
-    assert(suspended() && gate_.inside() == 0);
-    std::string problem = fresh->areas_problem();  // a device may have shrunk since the load
-    if (!problem.empty()) return Refused(EINVAL, problem, "the old table is still there");
-    {
-        std::lock_guard guard(space_.mutex_);
-        if (removed_) return Refused(ENXIO, "the volume was removed");
-        *old = std::exchange(live_, fresh);
-        had_table_ = true;
-        table_.store(fresh.get(), std::memory_order_release);
-    }
-    show(*fresh);
-    return {};
-}
-
-// What can be seen of a live table without a mutex.
-void Volume::show(const Table& table) {
-    generation_.fetch_add(1, std::memory_order_acq_rel);
-    readonly_.store(!table.writable(), std::memory_order_release);
-    size_.store(table.size(), std::memory_order_release);
-    logical_block_.store(table.limits().logical_block, std::memory_order_release);
-}
-
-// The live table was the first, and cannot stay.
-void Volume::retract() {
-    std::shared_ptr<Table> gone;  // destroyed behind the guard
-    std::lock_guard guard(space_.mutex_);
-    gone = std::move(live_);
-    table_.store(nullptr, std::memory_order_release);
-    generation_.fetch_add(1, std::memory_order_acq_rel);
-    size_.store(0, std::memory_order_release);
-}
-
 void Volume::end_waits() {
     gate_.turn_away(Status(EIO));
     if (std::shared_ptr<Table> table = live()) table->presuspend();
-}
-
-// Why requests cannot be let in again.
-Task<Outcome> Volume::may_go_on(Cancel* cancel) {
-    std::shared_ptr<Table> table = live();
-    if (!table) co_return Refused(ENXIO, "the volume was removed");
-    Task<Outcome> going_on = table->preresume(cancel);
-    Outcome outcome = co_await going_on;
-    co_return outcome;
-}
-
-// The targets first: what waited outside shall meet them as they are from now on.
-void Volume::let_in() {
-    if (std::shared_ptr<Table> table = live()) table->resume();
-    suspended_.store(false, std::memory_order_release);
-    gate_.open();
-}
-
-// Lets requests in again. `old`, which was live until now, is closed before: its last
-// writes come before the first of the new. Goes on when whoever asked is killed; until its
-// end no other command gets in.
-Task<Status> Volume::go_on(std::shared_ptr<Volume> self, std::shared_ptr<Table> old, Lock::Guard control) {
-    Lock::Guard guard(std::move(control));
-    if (old) {
-        Task<Status> closing = self->space_.close_table(std::move(old));
-        Status closed = co_await closing;
-        static_cast<void>(closed);  // a target says in the log what it could not do
-    }
-    self->let_in();
-    co_return kOk;
-}
-
-Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
-    Task<Status> acquired = control_.acquire(cancel);
-    Status status = co_await acquired;
-    if (!status) co_return control_interrupted(status);
-    Lock::Guard guard(control_);
-    std::shared_ptr<Table> fresh, old;
-    {
-        std::lock_guard space_guard(space_.mutex_);
-        fresh = incoming_ = std::exchange(inactive_, nullptr);
-    }
-    Arrival arrival{*this};
-    if (fresh) {
-        Task<Outcome> suspending = suspend_locked(noflush, cancel);
-        Outcome outcome = co_await suspending;
-        if (outcome) {
-            // Back to where it was, unless another was loaded meanwhile.
-            std::lock_guard space_guard(space_.mutex_);
-            if (!inactive_) inactive_ = std::move(fresh);
-            co_return outcome;
-        }
-        outcome = swap_locked(fresh, &old);
-        if (outcome) co_return outcome;
-    }
-    if (!suspended()) co_return Outcome();
-    if (table_ == nullptr) co_return Refused(EINVAL, "there is no table to resume", "load one first");
-    Task<Outcome> going_on = may_go_on(cancel);
-    Outcome outcome = co_await going_on;
-    Task<Status> ending = !outcome ? go_on(shared_from_this(), old, std::move(guard))
-                          : old    ? space_.close_table(old)
-                                   : Task<Status>::ready(kOk);
-    old.reset();
-    Task<Status> ended = until_killed(space_.executor(), std::move(ending), cancel);
-    status = co_await ended;
-    if (fresh && space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
-    if (!outcome && status.error() == EINTR) outcome = old_still_closing();
-    co_return outcome;
-}
-
-Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
-    Task<Outcome> preparing = table->prepare(cancel);
-    Outcome refused = co_await preparing;
-    if (refused) co_return refused;
-    Task<Status> acquired = control_.acquire(cancel);
-    Status status = co_await acquired;
-    if (!status) co_return control_interrupted(status);
-    Lock::Guard guard(control_);
-    std::shared_ptr<Table> old, superseded;
-    refused = announce(table, &superseded);
-    if (refused) co_return refused;
-    Arrival arrival{*this};
-    bool was_suspended = suspended();
-    Task<Outcome> suspending = suspend_locked(false, cancel);
-    Outcome outcome = co_await suspending;
-    if (outcome) co_return outcome;
-    outcome = swap_locked(table, &old);
-    if (!outcome) {
-        Task<Outcome> beginning = may_go_on(cancel);
-        outcome = co_await beginning;
-        if (outcome && old) static_cast<void>(swap_locked(old, &table));  // back
-        if (outcome && !old) retract();
-    }
-    if (outcome) {
-        arrival.end();
-        table.reset();  // what it had prepared does not stand in the way of the old one
-        if (was_suspended) co_return outcome;
-        Task<Outcome> going_on = table_ == nullptr ? Task<Outcome>::ready({}) : may_go_on(nullptr);
-        Outcome stays = co_await going_on;
-        if (!stays) let_in();
-        co_return outcome;
-    }
-    Task<Status> going_on =
-        until_killed(space_.executor(), go_on(shared_from_this(), std::move(old), std::move(guard)), cancel);
-    status = co_await going_on;
-    {
-        std::lock_guard space_guard(space_.mutex_);
-        if (inactive_ == superseded) inactive_ = nullptr;
-    }
-    if (space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
-    if (status.error() == EINTR) outcome = old_still_closing();
-    co_return outcome;
-}
-
-Task<Outcome> Volume::message(Sector sector, std::vector<Word> words, std::string* answer, Cancel* cancel) {
-    Task<Status> acquired = control_.acquire(cancel);
-    Status status = co_await acquired;
-    if (!status) co_return control_interrupted(status);
-    Lock::Guard guard(control_);
-    std::shared_ptr<Table> table = live();
-    if (!table) co_return Refused(EINVAL, "there is no live table to take messages");
-    if (sector >= table->size())
-        co_return Refused(EINVAL, "sector " + std::to_string(sector) + " lies beyond the volume",
-                          "0 to " + std::to_string(table->size() - 1));
-    Outcome outcome;
-    Target& target = *table->row_at(sector).target;
-    try {
-        *answer = target.message(words);
-    } catch (const Refused& refused) {
-        outcome = refused;
-    }
-    if (outcome) co_return outcome;
-    Task<Status> settling = until_killed(space_.executor(), target.settled(), cancel);
-    Status settled = co_await settling;
-    if (settled.error() == EINTR)
-        co_return Refused(EINTR, "the message was taken; interrupted while what it began goes on");
-    if (!settled) outcome = Refused(settled.error(), "the message was taken, but what it began failed");
-    co_return outcome;
 }
 
 // Checked, and then forgotten: a file has no ioctl that would ask for it.
@@ -392,6 +110,8 @@ Outcome Volume::set_geometry(Geometry geometry) {
         return Refused(EINVAL, "the start lies beyond cylinders x heads x sectors");
     return {};
 }
+
+// Its events.
 
 void TableOwner::raise_event() const {
     std::shared_ptr<Volume> volume;
@@ -422,6 +142,11 @@ std::string Volume::uuid() const {
 bool Volume::deferred_remove() const {
     std::lock_guard guard(space_.mutex_);
     return remove_when_closed_;
+}
+
+bool Volume::removed() const {
+    std::lock_guard guard(space_.mutex_);
+    return removed_;
 }
 
 unsigned Volume::open_count() const {

@@ -32,6 +32,7 @@
 namespace dmfs {
 
 class Namespace;
+class Undo;
 
 class Volume final : public Device, public std::enable_shared_from_this<Volume> {
   public:
@@ -64,7 +65,9 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     void clear();
     // Waits for all requests inside, then flushes unless `noflush`.
     Task<Outcome> suspend(bool noflush, Cancel* cancel);
-    // Brings the inactive table to life if there is one; lets requests in.
+    // Brings the inactive table to life if there is one; lets requests in. Where the new table
+    // is refused the old one goes on, also on a volume that was suspended, and the new one is
+    // inactive again, if that is not what the old one cannot go on with.
     Task<Outcome> resume(bool noflush, Cancel* cancel);
     // load + suspend + resume, and back to the old table if any of them is refused. What
     // was inactive is dropped if it succeeds.
@@ -78,6 +81,14 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
         std::function<Task<Outcome>()> meanwhile;
     };
     Task<Outcome> insert(Insertion insertion, Cancel* cancel);
+    // Takes the volume out of the namespace, when nobody is inside any more, and closes its table.
+    // EBUSY while it is open, or, `deferred`, at the last close. ENXIO: somebody else removed it.
+    // From the moment on in which requests are waited for nobody can open it.
+    struct Removal {
+        bool deferred = false;
+        bool only_if_deferred = false;  // the last close: unless that was called off meanwhile
+    };
+    Task<Outcome> remove(Removal how, Cancel* cancel);
     // The way back: the live table, which is to stand on `below` alone, sector by sector, makes
     // way for below's, and `below` is removed. Refused with EBUSY while others use it.
     Task<Outcome> collapse(std::shared_ptr<Volume> below, Cancel* cancel);
@@ -137,18 +148,36 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
         ~Arrival() { end(); }
         void end();
     };
+    struct Exchange {
+        Arrival arrival;
+        std::shared_ptr<Table> fresh, old;
+    };
 
     Task<Outcome> suspend_locked(bool noflush, Cancel* cancel);
-    Outcome swap_locked(std::shared_ptr<Table> fresh, std::shared_ptr<Table>* old);
+    Task<Outcome> resume_fresh(bool noflush, Exchange* exchange, Undo* undo, Cancel* cancel);
+    Task<Outcome> resume_same(Cancel* cancel);
+    Task<Outcome> replace_steps(Exchange* exchange, Undo* undo, Cancel* cancel);
+    Outcome swap_locked(Exchange* exchange);
+    Task<Outcome> swap_back(Exchange* exchange);
+    Task<Outcome> let_in_without(Exchange* exchange);
+    Task<Outcome> let_in_and_load(Exchange* exchange);
+    Outcome still_loaded(Outcome refused, const Exchange& exchange) const;
+    Task<Outcome> let_in_again();
+    void set_live(std::shared_ptr<Table> table, std::shared_ptr<Table>* old);
+    Task<Status> end_table();
+    bool removed() const;
     Outcome announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded);
     Outcome unfit(const Table& table) const;
     void show(const Table& table);
-    void retract();
     void adopt(std::shared_ptr<Table> table);
     std::shared_ptr<Table> give_away();
-    Task<Outcome> insert_locked(Insertion* insertion, std::shared_ptr<Table> moved, Cancel* cancel);
+    Outcome may_insert(const Volume& below) const;
+    Task<Outcome> insert_steps(Insertion* insertion, Undo* undo, Cancel* cancel);
+    Task<Outcome> take_back(std::shared_ptr<Volume> below, std::shared_ptr<Table> moved);
+    Task<Outcome> close_above();
+    Task<Outcome> collapse_steps(std::shared_ptr<Volume> below, std::shared_ptr<Table>* old, Undo* undo,
+                                 Cancel* cancel);
     Outcome take_from(Volume& below, std::shared_ptr<Table>* old);
-    Task<Status> quiet_down(Table* table);
     Task<Outcome> may_go_on(Cancel* cancel);
     Outcome make_inactive(std::shared_ptr<Table> table);
     void let_in();
@@ -189,6 +218,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     unsigned open_count_ = 0;
     bool had_table_ = false;
     bool remove_when_closed_ = false;
+    bool doomed_ = false;  // a removal waits for those inside
     bool removed_ = false;
 };
 

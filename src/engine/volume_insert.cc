@@ -7,10 +7,13 @@
 //                  --------->
 //                  <---------
 //                   collapse
+//
+// Both hold the control locks of both volumes, the upper's first.
 
 #include <cassert>
 
 #include "engine/namespace.h"
+#include "engine/undo.h"
 
 namespace dmfs {
 
@@ -32,13 +35,16 @@ std::shared_ptr<Table> Volume::give_away() {
     return std::move(live_);
 }
 
-// As behind a suspend: what a table does by itself stops.
-Task<Status> Volume::quiet_down(Table* table) {
-    table->presuspend();
-    Task<Status> stopping = table->quiet(nullptr);
-    Status status = co_await stopping;
-    table->postsuspend();
-    co_return status;
+Outcome Volume::may_insert(const Volume& below) const {
+    std::lock_guard guard(space_.mutex_);
+    if (removed_ || !live_) return Refused(ENXIO, "'" + name_ + "' has no live table");
+    if (inactive_)
+        return Refused(EBUSY, "'" + name_ + "' has a table that waits for the next resume",
+                       "resume it, or clear that table");
+    if (below.removed_) return Refused(ENXIO, "'" + below.name_ + "' was removed meanwhile");
+    if (below.live_ || below.inactive_)
+        return Refused(EBUSY, "'" + below.name_ + "' was given a table meanwhile", "remove it");
+    return {};
 }
 
 Task<Outcome> Volume::insert(Insertion insertion, Cancel* cancel) {
@@ -46,66 +52,74 @@ Task<Outcome> Volume::insert(Insertion insertion, Cancel* cancel) {
     Status status = co_await acquired;
     if (!status) co_return control_interrupted(status);
     Lock::Guard guard(control_);
-    if (!live()) co_return Refused(ENXIO, "'" + name() + "' has no live table");
-    if (inactive())
-        co_return Refused(EBUSY, "'" + name() + "' has a table that waits for the next resume",
-                          "resume it, or clear that table");
+    Task<Status> acquired_below = insertion.below->control_.acquire(cancel);
+    status = co_await acquired_below;
+    if (!status) co_return control_interrupted(status);
+    Lock::Guard guard_below(insertion.below->control_);
+    if (Outcome refused = may_insert(*insertion.below)) co_return refused;
     const bool was_suspended = suspended();
-    Task<Outcome> suspending = suspend_locked(false, cancel);
-    Outcome outcome = co_await suspending;
+    Undo undo;
+    Task<Outcome> whole = undo.unless_done(insert_steps(&insertion, &undo, cancel));
+    Outcome outcome = co_await whole;
     if (outcome) co_return outcome;
-
-    std::shared_ptr<Table> moved = give_away();
-    insertion.below->adopt(moved);
-    Task<Outcome> inserting = insert_locked(&insertion, moved, cancel);
-    outcome = co_await inserting;
-    if (outcome) {
-        // Back: what stands on it has let go of it, and nobody else knows of it.
-        Task<Status> stopping = quiet_down(moved.get());
-        status = co_await stopping;
-        insertion.below->give_away();
-        adopt(moved);
-        moved.reset();
-        if (was_suspended) co_return outcome;
-        Task<Outcome> going_on = may_go_on(nullptr);
-        Outcome stays = co_await going_on;
-        if (!stays) let_in();
-        co_return outcome;
-    }
     if (!was_suspended) let_in();
     if (space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
     co_return outcome;
 }
 
-// `moved` is live below, and is to go on; then the new table takes its place here.
-Task<Outcome> Volume::insert_locked(Insertion* insertion, std::shared_ptr<Table> moved, Cancel* cancel) {
-    Task<Outcome> resuming = moved->preresume(cancel);
-    Outcome outcome = co_await resuming;
+Task<Outcome> Volume::insert_steps(Insertion* insertion, Undo* undo, Cancel* cancel) {
+    const bool was_suspended = suspended();
+    Task<Outcome> suspending = suspend_locked(false, cancel);
+    Outcome outcome = co_await suspending;
     if (outcome) co_return outcome;
-    moved->resume();
-    std::shared_ptr<Table> above;
+    if (!was_suspended) undo->add([this] { return let_in_again(); });
+
+    std::shared_ptr<Volume> below = insertion->below;
+    std::shared_ptr<Table> table = give_away();
+    below->adopt(table);
+    undo->add([this, below, table] { return take_back(below, table); });
+    Task<Outcome> resuming = table->preresume(cancel);
+    outcome = co_await resuming;
+    if (outcome) co_return outcome;
+    below->let_in();
+
     try {
-        above = insertion->above();
+        table = insertion->above();
     } catch (const Refused& refused) {
         outcome = refused;
     }
     if (outcome) co_return outcome;
-    Task<Outcome> preparing = above->prepare(cancel);
+    Task<Outcome> preparing = table->prepare(cancel);
     outcome = co_await preparing;
     if (outcome) co_return outcome;
-    adopt(above);
-    Task<Outcome> beginning = above->preresume(cancel);
+    adopt(table);
+    undo->add([this] { return close_above(); });
+    Task<Outcome> beginning = table->preresume(cancel);
+    table.reset();  // close_above() closes what stands below it
     outcome = co_await beginning;
-    if (!outcome) {
-        Task<Outcome> doing = insertion->meanwhile();
-        outcome = co_await doing;
-    }
-    if (!outcome) co_return outcome;
-    std::shared_ptr<Table> gone = give_away();
-    above.reset();
-    Task<Status> closing = space_.close_table(std::move(gone));
+    if (outcome) co_return outcome;
+    Task<Outcome> doing = insertion->meanwhile();
+    outcome = co_await doing;
+    co_return outcome;
+}
+
+// Steps of Undo.
+
+Task<Outcome> Volume::close_above() {
+    Task<Status> closing = space_.close_table(give_away());
     Status closed = co_await closing;
-    static_cast<void>(closed);
+    static_cast<void>(closed);  // a target says in the log what it could not do
+    co_return Outcome();
+}
+
+// What `below` has is this volume's again. Somebody may have opened `below` meanwhile: what they
+// still want of it ends with EIO.
+Task<Outcome> Volume::take_back(std::shared_ptr<Volume> below, std::shared_ptr<Table> moved) {
+    Task<Outcome> suspending = below->suspend_locked(true, nullptr);
+    Outcome outcome = co_await suspending;
+    below->give_away();
+    below->let_in();
+    adopt(std::move(moved));
     co_return outcome;
 }
 
@@ -139,37 +153,37 @@ Task<Outcome> Volume::collapse(std::shared_ptr<Volume> below, Cancel* cancel) {
     Lock::Guard guard_below(below->control_);
     if (!live()) co_return Refused(ENXIO, "'" + name() + "' has no live table");
     const bool was_suspended = suspended();
-    Task<Outcome> suspending = suspend_locked(false, cancel);
-    Outcome outcome = co_await suspending;
+    std::shared_ptr<Table> old;
+    Undo undo;
+    Task<Outcome> whole = undo.unless_done(collapse_steps(below, &old, &undo, cancel));
+    Outcome outcome = co_await whole;
     if (outcome) co_return outcome;
-    std::shared_ptr<Table> taken = below->live(), old;
-    if (taken) {
-        Task<Status> stopping = quiet_down(taken.get());
-        status = co_await stopping;
-    }
-    outcome = take_from(*below, &old);
-    if (outcome) {
-        if (taken) {
-            Task<Outcome> going_on = taken->preresume(nullptr);
-            Outcome stays = co_await going_on;
-            if (!stays) taken->resume();
-        }
-        if (!was_suspended) let_in();
-        co_return outcome;
-    }
+    std::shared_ptr<Table> taken = live();
     taken->belongs_to(weak_from_this());
     show(*taken);
     Task<Status> closing = space_.close_table(std::move(old));
     status = co_await closing;
+    below->gate_.open();  // who waits outside finds no table: EIO
     below->raise_event();
     if (space_.observer_ != nullptr) space_.observer_->removed(*below);
     if (!was_suspended) {
-        Task<Outcome> going_on = may_go_on(nullptr);
+        Task<Outcome> going_on = let_in_again();
         outcome = co_await going_on;
-        if (!outcome) let_in();
     }
     if (space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
     co_return outcome;
+}
+
+Task<Outcome> Volume::collapse_steps(std::shared_ptr<Volume> below, std::shared_ptr<Table>* old, Undo* undo,
+                                     Cancel* cancel) {
+    for (Volume* each : {this, below.get()}) {
+        if (each->suspended()) continue;
+        Task<Outcome> suspending = each->suspend_locked(each == below.get(), cancel);
+        Outcome outcome = co_await suspending;
+        if (outcome) co_return outcome;
+        undo->add([each] { return each->let_in_again(); });
+    }
+    co_return take_from(*below, old);
 }
 
 }  // namespace dmfs

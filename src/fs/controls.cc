@@ -205,7 +205,7 @@ Task<Outcome> Controls::apply_table(ControlFile* file, Cancel* cancel) {
     if (outcome) co_return outcome;
     Task<Outcome> applying = file->node.kind == Kind::inactive
                                  ? file->volume->load(std::move(table), cancel)
-                                 : file->volume->replace(std::move(table), cancel);
+                                 : dm_.replace(file->volume, std::move(table), cancel);
     outcome = co_await applying;
     co_return outcome;
 }

@@ -348,7 +348,7 @@ TEST_CASE("a copy is dropped whole, whatever its parts became") {
     SECTION("the top itself fails") { fails("copy"); }
     SECTION("one was removed with its top's table") {
         fails("copy");
-        REQUIRE_FALSE(run(*world.executor, world.dm.remove(world.find("copy-fast"), false)));
+        REQUIRE_FALSE(run(*world.executor, world.dm.remove(world.find("copy-fast"), false, nullptr)));
     }
     REQUIRE_FALSE(world.ask("copy", "drop"));
     if (world.find("fast-real")) REQUIRE_FALSE(world.ask("fast", "drop"));
@@ -361,7 +361,7 @@ TEST_CASE("an origin whose snapshots were removed becomes what it was when it is
     const std::string plain = world.tables();
     REQUIRE_FALSE(world.ask("disk", "snapshot one ram:2M:c"));
     CHECK(world.ask("disk", "drop")->error() == EBUSY);
-    REQUIRE_FALSE(run(*world.executor, world.dm.remove(world.find("one"), false)));
+    REQUIRE_FALSE(run(*world.executor, world.dm.remove(world.find("one"), false, nullptr)));
     CHECK(world.tables() != plain);
     REQUIRE_FALSE(world.ask("disk", "drop"));
     CHECK(world.tables() == plain);

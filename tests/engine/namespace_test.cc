@@ -63,7 +63,7 @@ TEST_CASE("a volume gets the lowest number that is free") {
     CHECK(world.space.create("c", "", 2)->minor() == 2);
     CHECK(world.space.create("b")->minor() == 1);
     CHECK(world.space.create("d")->minor() == 3);
-    CHECK_FALSE(world.space.remove(*world.space.by_name("b"), false));
+    CHECK_FALSE(remove(*world.space.by_name("b"), false));
     CHECK(world.space.create("e")->minor() == 1);
 }
 
@@ -79,12 +79,12 @@ TEST_CASE("a removed volume is gone from everywhere, and its name free") {
     World world;
     auto volume = world.space.create("v", "u", 4);
     uint64_t id = volume->id();
-    CHECK_FALSE(world.space.remove(*volume, false));
+    CHECK_FALSE(remove(*volume, false));
     CHECK_FALSE(world.space.by_name("v"));
     CHECK_FALSE(world.space.by_uuid("u"));
     CHECK_FALSE(world.space.by_minor(4));
     CHECK_FALSE(world.space.by_id(id));
-    CHECK(error_of(world.space.remove(*volume, false)) == ENXIO);
+    CHECK(error_of(remove(*volume, false)) == ENXIO);
     CHECK(error_of(world.space.rename(*volume, "w")) == ENXIO);
     CHECK(error_of(world.space.set_uuid(*volume, "x")) == ENXIO);
     world.source.add("a", 100);
@@ -123,11 +123,11 @@ TEST_CASE("a volume that is open is not removed") {
     auto volume = world.volume("v", "0 8 linear a 0");
     auto open = world.space.open(volume);
     CHECK(volume->open_count() == 1);
-    CHECK(error_of(world.space.remove(*volume, false)) == EBUSY);
+    CHECK(error_of(remove(*volume, false)) == EBUSY);
     CHECK(world.space.by_name("v") == volume);
     open.reset();
     CHECK(volume->open_count() == 0);
-    CHECK_FALSE(world.space.remove(*volume, false));
+    CHECK_FALSE(remove(*volume, false));
 }
 
 TEST_CASE("a volume that never had a table is not opened") {
@@ -142,7 +142,7 @@ TEST_CASE("a deferred removal happens at the last close") {
     world.source.add("a", 100);
     auto volume = world.volume("v", "0 8 linear a 0");
     auto one = world.space.open(volume), two = world.space.open(volume);
-    CHECK_FALSE(world.space.remove(*volume, true));
+    CHECK_FALSE(remove(*volume, true));
     CHECK(volume->deferred_remove());
     CHECK(world.space.by_name("v") == volume);
     one.reset();
@@ -156,12 +156,12 @@ TEST_CASE("a deferred removal may be called off") {
     world.source.add("a", 100);
     auto volume = world.volume("v", "0 8 linear a 0");
     auto open = world.space.open(volume);
-    CHECK_FALSE(world.space.remove(*volume, true));
+    CHECK_FALSE(remove(*volume, true));
     CHECK_FALSE(world.space.cancel_deferred_remove(*volume));
     CHECK_FALSE(volume->deferred_remove());
     open.reset();
     CHECK(world.space.by_name("v") == volume);
-    CHECK_FALSE(world.space.remove(*volume, true));  // nobody has it open: at once
+    CHECK_FALSE(remove(*volume, true));  // nobody has it open: at once
     CHECK_FALSE(world.space.by_name("v"));
     CHECK(error_of(world.space.cancel_deferred_remove(*volume)) == EBUSY);
 }
@@ -172,14 +172,14 @@ TEST_CASE("a volume that others stand on is open, through live tables and loaded
     auto below = world.volume("below", "0 8 linear a 0");
     auto above = world.volume("above", "0 8 linear below 0");
     CHECK(below->open_count() == 1);
-    CHECK(error_of(world.space.remove(*below, false)) == EBUSY);
+    CHECK(error_of(remove(*below, false)) == EBUSY);
     CHECK_FALSE(load(*above, world.source.table("0 4 linear below 0\n4 4 linear below 4")));
     CHECK(below->open_count() >= 2);
     above->clear();
     CHECK(below->open_count() == 1);
     CHECK_FALSE(run(*world.executor, above->replace(world.source.table("0 8 linear a 0"), nullptr)));
     CHECK(below->open_count() == 0);
-    CHECK_FALSE(world.space.remove(*below, false));
+    CHECK_FALSE(remove(*below, false));
 }
 
 TEST_CASE("a removal takes along those below whose removal was deferred") {
@@ -188,10 +188,10 @@ TEST_CASE("a removal takes along those below whose removal was deferred") {
     auto one = world.volume("one", "0 8 linear a 0");
     auto two = world.volume("two", "0 8 linear one 0");
     auto three = world.volume("three", "0 8 linear two 0");
-    CHECK_FALSE(world.space.remove(*one, true));
-    CHECK_FALSE(world.space.remove(*two, true));
+    CHECK_FALSE(remove(*one, true));
+    CHECK_FALSE(remove(*two, true));
     CHECK(world.space.volumes().size() == 3);
-    CHECK_FALSE(world.space.remove(*three, false));
+    CHECK_FALSE(remove(*three, false));
     CHECK(world.space.volumes().empty());
 }
 
@@ -206,7 +206,7 @@ TEST_CASE("a namespace goes with all that stands in it") {
             auto volume = space.create(name);
             REQUIRE_FALSE(
                 run(*executor, volume->replace(source.table("0 8 linear " + below + " 0"), nullptr)));
-            static_cast<void>(space.remove(*volume, false));
+            static_cast<void>(remove(*volume, false));
             if (space.by_name(name)) continue;
             volume = space.create(name);
             REQUIRE_FALSE(
@@ -243,7 +243,7 @@ TEST_CASE("volumes may be made, opened, renamed and removed by many threads") {
                     } catch (const Refused& refused) {
                         if (refused.error() != ENXIO) unexpected++;
                     }
-                    static_cast<void>(world.space.remove(*volume, i % 2 == 0));
+                    static_cast<void>(remove(*volume, i % 2 == 0));
                 }
             }
         });

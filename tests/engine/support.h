@@ -99,6 +99,10 @@ inline Outcome load(Volume& volume, std::shared_ptr<Table> table) {
     return run(volume.executor(), volume.load(std::move(table)));
 }
 
+inline Outcome remove(Volume& volume, bool deferred = false) {
+    return run(volume.executor(), volume.remove({.deferred = deferred}, nullptr));
+}
+
 // Waits until `so`, which some other thread brings about.
 inline bool soon(const std::function<bool()>& so) {
     auto end = std::chrono::steady_clock::now() + kPatience;

@@ -438,19 +438,81 @@ TEST_CASE("two tables that wait to be swapped in cannot make a ring") {
     CHECK(inside.get() == kOk);
 }
 
-TEST_CASE("a volume may be removed while its suspend still flushes") {
+TEST_CASE("a removal waits for a suspend that still flushes, and can be killed meanwhile") {
     World world;
     FakeDevice& a = world.source.add("a", 100, 1);
     auto volume = world.volume("v", "0 16 linear a 0");
     a.hold();
     Pending<Outcome> suspending = begin(*world.executor, volume->suspend(false, nullptr));
     REQUIRE(soon([&] { return a.held() == 1; }));
-    CHECK(error_of(world.space->remove(*volume, false)) == 0);
+    Cancel cancel;
+    Pending<Outcome> killed = begin(*world.executor, volume->remove({}, &cancel));
+    Pending<Outcome> removing = begin(*world.executor, volume->remove({}, nullptr));
+    a_moment();
+    CHECK_FALSE(removing.done());
+    cancel.request();
+    CHECK(error_of(killed.get()) == EINTR);
+    CHECK(world.space->by_name("v") == volume);
     a.let_go();
-    suspending.get();
-    Memory memory(kSectorBytes);
-    volume->end_waits();
+    CHECK_FALSE(suspending.get());
+    CHECK_FALSE(removing.get());
     CHECK_FALSE(world.space->by_name("v"));
+    CHECK(world.observed.removals == 1);
+}
+
+TEST_CASE("a removal waits for those inside; meanwhile nobody opens the volume, and it can be killed") {
+    World world;
+    FakeDevice& a = world.source.add("a", 100, 1);
+    auto volume = world.volume("v", "0 16 linear a 0");
+    a.hold();
+    Memory memory(kSectorBytes);
+    Pending<Status> inside = world.read(volume, memory);
+    Cancel cancel;
+    Pending<Outcome> killed = begin(*world.executor, volume->remove({}, &cancel));
+    a_moment();
+    CHECK_FALSE(killed.done());
+    CHECK_THROWS_AS(world.space->open(volume), Refused);
+    cancel.request();
+    CHECK(error_of(killed.get()) == EINTR);
+    CHECK_NOTHROW(world.space->open(volume));
+    Pending<Outcome> removing = begin(*world.executor, volume->remove({}, nullptr));
+    Pending<Status> outside = world.read(volume, memory);
+    CHECK(volume->parked() == 1);
+    a.let_go();
+    CHECK_FALSE(removing.get());
+    CHECK(inside.get() == kOk);
+    CHECK(outside.get() == Status(EIO));
+    CHECK(world.read(volume, memory).get() == Status(EIO));
+    CHECK(a.count(Op::flush) == 0);  // as the kernel, which sends none
+    CHECK(error_of(world.resume(volume)) == ENXIO);
+    CHECK(error_of(world.suspend(volume)) == ENXIO);
+}
+
+TEST_CASE("who waits outside a suspended volume that is removed gets EIO") {
+    World world;
+    world.source.add("a", 100, 1);
+    auto volume = world.volume("v", "0 16 linear a 0");
+    CHECK_FALSE(world.suspend(volume));
+    Memory memory(kSectorBytes);
+    Pending<Status> outside = world.read(volume, memory);
+    CHECK_FALSE(remove(*volume));
+    CHECK(outside.get() == Status(EIO));
+}
+
+TEST_CASE("a deferred removal at the last close waits for the volume's suspend, too") {
+    World world;
+    FakeDevice& a = world.source.add("a", 100, 1);
+    auto volume = world.volume("v", "0 16 linear a 0");
+    auto open = world.space->open(volume);
+    CHECK_FALSE(remove(*volume, true));
+    a.hold();
+    Pending<Outcome> suspending = begin(*world.executor, volume->suspend(false, nullptr));
+    REQUIRE(soon([&] { return a.held() == 1; }));
+    open.reset();
+    CHECK(world.space->by_name("v") == volume);
+    a.let_go();
+    CHECK_FALSE(suspending.get());
+    CHECK(soon([&] { return !world.space->by_name("v"); }));
 }
 
 TEST_CASE("a volume may be removed while its table is exchanged") {
@@ -458,14 +520,14 @@ TEST_CASE("a volume may be removed while its table is exchanged") {
         World world;
         world.source.add("a", 100, 1);
         auto volume = world.volume("v", "0 16 linear a 0");
-        std::thread remover([&] { CHECK(error_of(world.space->remove(*volume, false)) == 0); });
+        std::thread remover([&] { CHECK(error_of(remove(*volume, false)) == 0); });
         int error =
             error_of(run(*world.executor, volume->replace(world.source.table("0 16 linear a 8"), nullptr)));
         remover.join();
         CHECK((error == 0 || error == ENXIO));
         CHECK_FALSE(world.space->by_name("v"));
         Memory memory(kSectorBytes);
-        if (!volume->suspended()) CHECK(world.read(volume, memory).get() == Status(EIO));
+        CHECK(world.read(volume, memory).get() == Status(EIO));
     }
 }
 

@@ -281,7 +281,8 @@ Task<Status> make_shot(World* world, Shot* shot) {
         static_cast<void>(resumed);
     }
     if (outcome) {
-        Outcome removed = world->space->remove(*shot->volume, false);
+        Task<Outcome> removing = shot->volume->remove({}, nullptr);
+        Outcome removed = co_await removing;
         static_cast<void>(removed);
         shot->volume.reset();
         shot->state = Shot::State::absent;
@@ -297,13 +298,9 @@ Task<Status> make_shot(World* world, Shot* shot) {
 Task<Status> remove_shot(World* world, Shot* shot) {
     Task<Status> ending = end_clients(world, shot);
     Status status = co_await ending;
-    std::shared_ptr<Table> left;
-    Outcome outcome = world->space->remove(*shot->volume, false, &left);
+    Task<Outcome> removing = shot->volume->remove({}, nullptr);
+    Outcome outcome = co_await removing;
     expect(world, outcome, "a removal");
-    if (left) {
-        Task<Status> closing = world->space->close_table(std::move(left));
-        status = co_await closing;
-    }
     shot->volume.reset();
     shot->state = Shot::State::absent;
     co_return status;
@@ -324,6 +321,19 @@ Task<Status> bother_shot(World* world, Shot* shot) {
     Task<Status> resuming = resume(world, shot->volume, "a resume");
     lingered = co_await resuming;
     co_return lingered;
+}
+
+// A resume that is refused brings the old table back: the new one is loaded again.
+Task<Status> resume_merge(World* world, Shot* shot) {
+    while (true) {
+        Task<Outcome> resuming = world->org.volume->resume(false, nullptr);
+        Outcome outcome = co_await resuming;
+        expect(world, outcome, "the resume of a merge");
+        if (!outcome || world->stop || !world->faults.power) co_return kOk;
+        Task<Outcome> loading = world->org.volume->load(world->table(World::row_of(*shot, "snapshot-merge")));
+        outcome = co_await loading;
+        expect(world, outcome, "the load of a merge that was refused");
+    }
 }
 
 // The snapshot becomes the origin: org shows from now on what the snapshot showed.
@@ -349,12 +359,13 @@ Task<Status> merge_shot(World* world, Shot* shot) {
             std::unique_ptr<Model> before = std::move(world->org.model);
             world->org.model = std::move(shot->model);
             shot->state = Shot::State::absent;
-            Task<Status> resuming = resume(world, world->org.volume, "the resume of a merge");
+            Task<Status> resuming = resume_merge(world, shot);
             status = co_await resuming;
             // An error at the last moment: there is nothing to merge, org is the origin as it is.
             if (world->faults.errors > 0 && status_of(*world->org.volume) == "Invalid")
                 world->org.model = std::move(before);
-            Outcome removed = world->space->remove(*shot->volume, false);
+            Task<Outcome> removing = shot->volume->remove({}, nullptr);
+            Outcome removed = co_await removing;
             expect(world, removed, "the removal of a snapshot that was merged");
             shot->volume.reset();
         }
@@ -450,6 +461,13 @@ Status finish(World& world, Task<Status> task) {
     return result;
 }
 
+Task<Status> take_away(std::shared_ptr<Volume> volume, std::string* refusal) {
+    Task<Outcome> removing = volume->remove({}, nullptr);
+    Outcome outcome = co_await removing;
+    if (outcome) *refusal = outcome->detail();
+    co_return kOk;
+}
+
 Task<Status> bring_up(World* world, Face* face, std::string row, std::string* refusal) {
     face->volume = world->space->create(face->name);
     Task<Outcome> task = face->volume->replace(world->table(row), nullptr);
@@ -505,10 +523,9 @@ void end_namespace(World& world) {
     for (Shot& shot : world.shots) shot.volume.reset();
     // From the top down, by steps, since its destructor would wait for this very thread.
     for (const auto& volume : world.space->volumes()) {
-        std::shared_ptr<Table> left;
-        Outcome outcome = world.space->remove(*volume, false, &left);
-        if (outcome) fail("a volume can't be removed: " + outcome->detail());
-        if (left) static_cast<void>(finish(world, world.space->close_table(std::move(left))));
+        std::string refusal;
+        static_cast<void>(finish(world, take_away(volume, &refusal)));
+        if (!refusal.empty()) fail("a volume can't be removed: " + refusal);
     }
     while (world.executor.running() > 0)
         if (!world.executor.step()) fail("behind the end somebody still waits");
@@ -536,8 +553,8 @@ void come_up(World& world, bool crashed) {
             continue;
         }
         if (shot.seen_lost && errors > 0) {  // an error kept that from being written down
-            Outcome removed = world.space->remove(*shot.volume, false);
-            if (removed) fail("a removal was refused: " + removed->detail());
+            static_cast<void>(finish(world, take_away(shot.volume, &refusal)));
+            if (!refusal.empty()) fail("a removal was refused: " + refusal);
             shot.volume.reset();
             shot.state = Shot::State::absent;
             continue;

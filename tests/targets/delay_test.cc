@@ -245,6 +245,6 @@ TEST_CASE("a request that waited at a suspended volume is delayed when the volum
         CHECK(!read.done());
         REQUIRE(!run(*d.executor, volume->suspend(false, nullptr)));
         CHECK(read.get() == kOk);
-        REQUIRE(!space.remove(*volume, false));
+        REQUIRE(!remove(*volume, false));
     }
 }

@@ -219,7 +219,7 @@ TEST_CASE("a table that is replaced or removed ends its log; one that never was 
     CHECK(write_log::decode_super({log.at(0), 512}).entries == 2);  // the flush of the suspend, and the end
     CHECK_FALSE(run(*executor, volume->replace(source.table("0 64 log-writes d log"), nullptr)));
     log.forget();
-    CHECK_FALSE(space.remove(*volume, false));
+    CHECK_FALSE(remove(*volume, false));
     REQUIRE(soon([&] { return log.count(Op::write) == 2; }));
 }
 

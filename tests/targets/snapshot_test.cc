@@ -226,7 +226,7 @@ TEST_CASE("a snapshot's own exceptions are durable with the next flush, and befo
     SECTION("those that a store has when it is opened may not be durable") {
         CHECK(world.write(*snap, 0, 8, 2));
         CHECK(run(*world.executor, snap->io(flush_bio())));
-        REQUIRE_FALSE(world.space.remove(*snap, false));
+        REQUIRE_FALSE(remove(*snap, false));
         snap = world.space.create("again");
         REQUIRE(soon([&] { return !world.replace(*snap, "64 snapshot o c P 8"); }));
         world.cow.forget();
@@ -395,9 +395,7 @@ TEST_CASE("entries behind the last are wiped before the store is used again") {
     // nothing on the first. The kernel would bring it back to life.
     {
         auto snap = world.volume("snap", "64 snapshot o c P 2");
-        std::shared_ptr<Table> left;
-        CHECK_FALSE(world.space.remove(*snap, false, &left));
-        CHECK(run(*world.executor, world.space.close_table(std::move(left))));
+        CHECK_FALSE(remove(*snap));
     }
     const uint64_t stale[] = {30, 99};
     memcpy(world.cow.at(3), stale, sizeof stale);

@@ -132,7 +132,7 @@ TEST_CASE("a table that is loaded while the one before is being closed gets its 
     auto again = world.space.create("again");
     Outcome loaded = load(*again, world.table(*again, "64 snapshot o c P 8"));
     world.cow.let_go();
-    CHECK(closing.get());
+    CHECK_FALSE(closing.get());
     CHECK(writing.get());
     if (loaded) {  // refused as long as the other is there: well. Then afterwards it works
         INFO(loaded->detail());
@@ -168,7 +168,7 @@ TEST_CASE("nobody gets a COW device on which copies are still made") {
     REQUIRE(making.done());
     CHECK(making.get()->error() == EBUSY);
     world.cow.let_go();
-    CHECK(closing.get());
+    CHECK_FALSE(closing.get());
     // Afterwards it is there for the next, as the copy left it.
     CHECK(soon([&] { return !world.replace(*again, "64 snapshot o c P 8"); }));
     CHECK(world.write(*again, 40, 8, 7));
@@ -199,7 +199,7 @@ TEST_CASE("a snapshot that ends while it is removed is invalid to whoever comes 
     a_moment();
     small.let_go();
     CHECK(writing.get());
-    CHECK(closing.get());
+    CHECK_FALSE(closing.get());
     Outcome made = making.get();
     INFO("closed early: " << early);
     if (made) return;
@@ -290,7 +290,7 @@ TEST_CASE("after a merge that failed at the end of an area the store is what it 
     CHECK(world.write(*snap, 101, 1, 3));
     CHECK(world.tags(*snap, 0, 32) == all_of(2, 32));
     CHECK(world.tags(*snap, 100, 2) == all_of(3, 2));
-    CHECK(world.begin_removing(snap).get());
+    CHECK_FALSE(world.begin_removing(snap).get());
     auto again = world.volume("again", "128 snapshot big c P 1");
     CHECK(world.tags(*again, 0, 32) == all_of(2, 32));
     CHECK(world.tags(*again, 100, 2) == all_of(3, 2));
@@ -309,9 +309,45 @@ TEST_CASE("after a merge that could not forget its exceptions are not lost") {
     REQUIRE_FALSE(back);
     CHECK(world.write(*snap, 16, 8, 4));
     CHECK(world.write(*snap, 32, 8, 3));
-    CHECK(world.begin_removing(snap).get());
+    CHECK_FALSE(world.begin_removing(snap).get());
     auto again = world.volume("again", "64 snapshot o c P 8");
     CHECK(world.tags(*again, 0, 1) == all_of(2, 1));
     CHECK(world.tags(*again, 16, 1) == all_of(4, 1));
     CHECK(world.tags(*again, 32, 1) == all_of(3, 1));
+}
+
+TEST_CASE("a resume that a target refuses brings the old table back, and requests go on") {
+    World world;
+    auto volume = world.volume("v", "64 linear o 0");
+    for (bool suspended : {false, true}) {
+        world.empty(world.cow);
+        CHECK_FALSE(load(*volume, world.table(*volume, "64 snapshot o c P 8")));
+        if (suspended) CHECK_FALSE(world.suspend(*volume));
+        world.cow.fail(Op::write, EIO);
+        Outcome refused = world.resume(*volume);
+        REQUIRE(refused);
+        CHECK(refused->error() == EIO);
+        CHECK(refused->remedy() ==
+              "the table before goes on; the new one is still loaded: resume tries it again");
+        CHECK(volume->live()->rows().front().type == "linear");
+        CHECK(volume->inactive());
+        CHECK_FALSE(volume->suspended());
+        CHECK(world.tags(*volume, 3, 1) == std::vector<uint64_t>{1});
+        world.cow.mend();
+    }
+    CHECK_FALSE(world.resume(*volume));  // the one that waits
+    CHECK(volume->live()->rows().front().type == "snapshot");
+}
+
+TEST_CASE("a first table whose resume is refused leaves a volume without one") {
+    World world;
+    auto volume = world.space.create("v");
+    CHECK_FALSE(load(*volume, world.table(*volume, "64 snapshot o c P 8")));
+    world.cow.fail(Op::write, EIO);
+    CHECK(world.resume(*volume));
+    CHECK_FALSE(volume->live());
+    CHECK(volume->inactive());
+    CHECK_FALSE(volume->suspended());
+    CHECK(volume->size() == 0);
+    CHECK(world.tags(*volume, 3, 1) == std::vector<uint64_t>{0});  // EIO, and no wait
 }

@@ -67,12 +67,12 @@ struct SnapshotWorld {
         }
         return tags;
     }
-    // `volume` is removed at once; answers when its table is closed.
-    Pending<Status> begin_removing(std::shared_ptr<Volume>& volume) {
-        std::shared_ptr<Table> left;
-        CHECK_FALSE(space.remove(*volume, false, &left));
+    // `volume` is removed; answers when its table is closed.
+    Pending<Outcome> begin_removing(std::shared_ptr<Volume>& volume) {
+        Volume& removed = *volume;  // which keeps itself alive
+        Pending<Outcome> removing = begin(*executor, removed.remove({}, nullptr));
         volume.reset();
-        return begin(*executor, space.close_table(std::move(left)));
+        return removing;
     }
     static std::string status(const Volume& volume) {
         return volume.live()->rows().front().target->status(StatusKind::info);

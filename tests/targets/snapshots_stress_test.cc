@@ -334,9 +334,7 @@ void forget(Stress& stress, Shot& shot) {
         volume = std::move(shot.volume);
         shot.state = Shot::State::absent;
     }
-    std::shared_ptr<Table> left;
-    stress.expect(stress.space->remove(*volume, false, &left), "a removal");
-    if (left) static_cast<void>(stress.run(stress.space->close_table(std::move(left))));
+    stress.expect(remove(*volume), "a removal");
 }
 
 void remove_shot(Stress& stress, Shot& shot) {

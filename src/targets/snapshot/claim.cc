@@ -46,7 +46,7 @@ void Claim::own(std::shared_ptr<Cow> cow) {
 
 Claim* Claim::source() const {
     for (Claim* other : claims())
-        if (waits_ && rivals(*other) && other->resumed_ && other->cow_) return other;
+        if (waits_ && rivals(*other) && other->resumed_) return other;
     return nullptr;
 }
 
@@ -54,6 +54,19 @@ Claim* Claim::heir() const {
     for (Claim* other : claims())
         if (cow_ && rivals(*other) && other->waits_) return other;
     return nullptr;
+}
+
+// One that is only loaded does not count: it may be replaced, by this.
+bool Claim::another_merges() const {
+    return merges_ && std::any_of(claims().begin(), claims().end(), [&](const Claim* other) {
+               return other != this && other->origin_ == origin_ && other->merges_ &&
+                      (other->resumed_ || other->resuming_);
+           });
+}
+
+Outcome Claim::merging_already() {
+    return Refused(EINVAL, "a snapshot of this origin is merging already",
+                   "wait until that merge is done, and replace or remove its table");
 }
 
 Outcome Claim::enter() {
@@ -72,17 +85,13 @@ Outcome Claim::enter() {
         if (!other->resumed_)
             return Refused(EINVAL, "a table with this COW device is loaded already, and waits",
                            "resume its volume, or clear that table");
-        if (other->cow_) owner = other;
+        owner = other;
     }
     if (rivals == 2)
         return Refused(EINVAL, "two tables have this COW device already",
                        "remove the volume whose snapshot is Invalid, since it was handed over");
-    if (merges_ && std::any_of(claims().begin(), claims().end(), [&](const Claim* other) {
-            return other->origin_ == origin_ && other->merges_;
-        }))
-        return Refused(EINVAL, "a snapshot of this origin is merging already",
-                       "wait until that merge is done, and replace or remove its table");
-    if (merges_ && owner != nullptr && !owner->cow_->can_merge())
+    if (another_merges()) return merging_already();
+    if (merges_ && owner != nullptr && owner->cow_ && !owner->cow_->can_merge())
         return Refused(EINVAL, "a transient store can't be merged", "a store of type P");
     waits_ = owner != nullptr;
     entered_ = true;
@@ -110,6 +119,7 @@ Outcome Claim::may_resume() {
     if (heir() != nullptr)
         return Refused(EINVAL, "a loaded table waits to take the COW device over",
                        "resume the volume that has that table, or clear it");
+    if (!resumed_ && another_merges()) return merging_already();
     resuming_ = true;
     return {};
 }
@@ -142,6 +152,7 @@ bool Claim::hand_over() {
     to->own(std::move(cow_));
     to->waits_ = false;
     own(nullptr);
+    std::erase(claims(), this);
     return true;
 }
 
@@ -150,6 +161,7 @@ void Claim::give_up() {
     std::lock_guard guard(mutex);
     gone = cow_;
     own(nullptr);
+    std::erase(claims(), this);
 }
 
 std::shared_ptr<Cow> Claim::cow() const {

@@ -12,6 +12,9 @@
 // Two rows in all can have the same COW device, the second to wait for the first. A COW
 // device of two origins is refused, which the kernel does not see.
 //
+// A row that has lost the Cow to one that is gone shows nothing any more, nor does the next table in its
+// place: its origin has changed unseen.
+//
 // All functions from any thread.
 
 #pragma once
@@ -64,8 +67,10 @@ class Claim {
     bool rivals(const Claim& other) const {
         return &other != this && other.device_ == device_ && other.origin_ == origin_;
     }
-    Claim* source() const;  // who has the Cow that this waits for
+    Claim* source() const;  // who has the Cow that this waits for, or had it: it is lost then
     Claim* heir() const;    // who waits for this one's
+    bool another_merges() const;
+    static Outcome merging_already();
     void own(std::shared_ptr<Cow> cow);
 
     const Identity origin_, device_;

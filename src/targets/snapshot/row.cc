@@ -175,7 +175,10 @@ void Row::resume() {
 Task<Status> Row::close() {
     if (claim_.hand_over()) co_return kOk;
     std::shared_ptr<Cow> cow = claim_.cow();
-    if (!cow) co_return kOk;
+    if (!cow) {
+        claim_.give_up();
+        co_return kOk;
+    }
     cow->become(Cow::Role::ended);
     origin_->remove(*cow);
     Task<Status> ending = cow->idle(nullptr);

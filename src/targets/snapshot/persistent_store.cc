@@ -60,7 +60,21 @@ Task<Outcome> PersistentStore::read_all(std::vector<Entry>* entries) {
     block_.emplace(std::min<size_t>(bytes_of(chunk_sectors_),
                                     std::max<size_t>(kBlockBytes, device_.limits().logical_block)));
     memset(block_->data(), 0, block_->bytes());
-    if (new_ || !valid_) co_return Outcome();
+    if (const Chunk least = areas().chunk_of(0) + 1; new_ && !fits(least - 1))
+        co_return Refused(EIO,
+                          device_.name() + " has " + std::to_string(device_.size()) +
+                              " sectors: too few for a store with chunks of " +
+                              std::to_string(chunk_sectors_),
+                          "a COW device of " + std::to_string(sector_of(least + 1)) +
+                              " sectors or more; or smaller chunks");
+    if (new_) {
+        // What can be known without a write.
+        Memory area(std::min<size_t>(bytes_of(chunk_sectors_), kPieceBytes));
+        Task<Status> reading = transfer(Op::read, sector_of(areas().chunk_of(0)), &area);
+        Status status = co_await reading;
+        co_return status ? Outcome() : unreadable(device_, status);
+    }
+    if (!valid_) co_return Outcome();
     Task<Outcome> areas = read_areas(entries);
     refused = co_await areas;
     if (!refused && !in_order_) refused = check_places(*entries);

@@ -44,6 +44,20 @@ class Model {
         state.now = state.kept = std::move(values);
         state.newer.clear();
         state.lingering.clear();
+        state.loose = false;
+    }
+
+    // Likewise, but that was not made durable: after a crash it may be one of `kept`.
+    void set_loose(Sector at, std::set<uint64_t> values, std::set<uint64_t> kept) {
+        set(at, std::move(values));
+        sectors_[at].kept.merge(kept);
+        sectors_[at].loose = true;
+    }
+    // What the sector may be after a crash.
+    std::set<uint64_t> possible(Sector at) const {
+        std::set<uint64_t> values = sectors_[at].kept;
+        for (const Write& write : sectors_[at].newer) values.insert(write.value);
+        return values;
     }
 
     void begin_write(Sector at, uint64_t value) {
@@ -78,11 +92,10 @@ class Model {
                  list(state.now));
         state.now = state.lingering;
         state.now.insert(value);  // whatever a failed write left, it stays
-        if (state.newer.empty()) state.kept = {value};
+        if (state.newer.empty() && !state.loose) state.kept = {value};
     }
     void check_after_crash(Sector at, uint64_t value) const {
-        std::set<uint64_t> allowed = sectors_[at].kept;
-        for (const Write& write : sectors_[at].newer) allowed.insert(write.value);
+        std::set<uint64_t> allowed = possible(at);
         if (!allowed.contains(value))
             fail("after the crash sector " + std::to_string(at) + " is " + std::to_string(value) + ", not " +
                  list(allowed));
@@ -95,6 +108,7 @@ class Model {
     };
     struct State {
         bool busy = false;
+        bool loose = false;  // see set_loose()
         std::set<uint64_t> now{0};
         std::set<uint64_t> kept{0};
         std::set<uint64_t> lingering;

@@ -289,7 +289,13 @@ Task<Status> make_shot(World* world, Shot* shot) {
         co_return kOk;
     }
     shot->model = std::make_unique<Model>(shot->sectors);
-    for (Sector s = 0; s < shot->sectors; s++) shot->model->set(s, shot->candidates[s]);
+    for (Sector s = 0; s < shot->sectors; s++) {
+        // The flush of the origin may have failed, which refuses no snapshot.
+        if (world->faults.errors > 0 || !world->faults.power)
+            shot->model->set_loose(s, shot->candidates[s], world->org.model->possible(s));
+        else
+            shot->model->set(s, shot->candidates[s]);
+    }
     shot->state = Shot::State::live;
     begin_clients(world, shot);
     co_return kOk;

@@ -201,6 +201,33 @@ Task<Status> Cow::write_durably(Bio bio) {
 
 Task<Status> Cow::flush(Bio bio) {
     std::unique_lock lock(mutex_);
+    const bool loose = origin_is_loose_;
+    lock.unlock();
+    return loose ? flush_with_origin(bio) : flush_own(bio);
+}
+
+void Cow::origin_was_not_flushed(Status error) {
+    std::lock_guard guard(mutex_);
+    origin_is_loose_ = true;
+    origin_error_ = error;
+}
+
+Task<Status> Cow::flush_with_origin(Bio bio) {
+    Task<Status> flushing = origin_->io(bio);
+    Status status = co_await flushing;
+    if (status.error() == EINTR) co_return status;
+    {
+        std::lock_guard guard(mutex_);
+        origin_is_loose_ = !status;
+        status = std::exchange(origin_error_, kOk).and_then(status);
+    }
+    Task<Status> flushing_own = flush_own(bio);
+    Status own = co_await flushing_own;
+    co_return status.and_then(own);
+}
+
+Task<Status> Cow::flush_own(Bio bio) {
+    std::unique_lock lock(mutex_);
     const uint64_t commits = loose_commits_;
     const bool loose = !all_durable();
     lock.unlock();

@@ -79,6 +79,10 @@ class Cow : public std::enable_shared_from_this<Cow> {
     bool preserved(Sector from, Sector end) const;
     Task<Status> preserve(Sector from, Sector end, Cancel* cancel);
 
+    // The origin could not be flushed when the snapshot was made: what it lost before, the snapshot
+    // lost, too. Its next flush fails with `error`, and each flushes the origin until that is done.
+    void origin_was_not_flushed(Status error);
+
     // Answers when it writes nothing any more by itself: no copy, no end of a snapshot.
     Task<Status> idle(Cancel* cancel);
     bool busy() const {
@@ -196,7 +200,9 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Status ended_reading(Readings::Ticket ticket, Status status);
     Task<Status> write_kept(std::unique_lock<std::mutex> lock, Bio bio);
     Task<Status> write_durably(Bio bio);
+    Task<Status> flush_own(Bio bio);
     Task<Status> flush_loose(Bio bio, uint64_t commits);
+    Task<Status> flush_with_origin(Bio bio);
     Task<Status> make_durable(Chunk first, Chunk end, Cancel* cancel);
     Task<Status> write_pieces(Bio bio);
     Task<Status> write_piece(Bio* rest);
@@ -256,7 +262,9 @@ class Cow : public std::enable_shared_from_this<Cow> {
     std::vector<MergeRun> stuck_batch_;  // that may be forgotten, or not
     bool valid_ = true;
     bool overflowed_ = false;
-    bool known_invalid_ = false;  // it is written down, as well as it can be
+    bool known_invalid_ = false;    // it is written down, as well as it can be
+    bool origin_is_loose_ = false;  // what it held when the snapshot was made is not durable yet
+    Status origin_error_;           // what the snapshot's next flush has to tell of that
     Role role_ = Role::snapshot;
     Shown shown_{0, 0};
     bool overflow_is_seen_to_ = false;

@@ -1,7 +1,10 @@
 #include "targets/snapshot/origin.h"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
+
+#include "base/log.h"
 
 namespace dmfs::snapshot {
 
@@ -85,6 +88,15 @@ void Origin::leave() {
 
 Task<Status> Origin::flush(Device& device, Bio bio) {
     std::shared_ptr<Origin> self = shared_from_this();
+    Task<Status> flushing = flush_device(device, bio);
+    Status status = co_await flushing;
+    if (status.error() != EINTR && owed_.load(std::memory_order_relaxed) != 0)
+        status = status.and_then(Status(owed_.exchange(0)));
+    co_return status;
+}
+
+Task<Status> Origin::flush_device(Device& device, Bio bio) {
+    std::shared_ptr<Origin> self = shared_from_this();
     const uint64_t covered = writes_done_;
     Task<Status> flushing = device.io(bio);
     Status status = co_await flushing;
@@ -108,8 +120,17 @@ Task<Status> Origin::add(std::shared_ptr<Cow> cow, Device& device, Cancel* cance
         Bio flush;
         flush.op = Op::flush;
         flush.cancel = cancel;
-        Task<Status> flushing = this->flush(device, flush);
-        status = co_await flushing;
+        Task<Status> flushing = flush_device(device, flush);
+        Status flushed = co_await flushing;
+        if (flushed.error() == EINTR) {
+            status = flushed;
+        } else if (!flushed) {
+            log_line(Severity::error,
+                     "snapshot: " + device.name() + " can't be flushed: " + strerror(flushed.error()) +
+                         "; what is lost there, the snapshot on " + cow->device().name() + " has lost, too");
+            owed_ = flushed.error();
+            cow->origin_was_not_flushed(flushed);
+        }
     }
     if (status) {
         std::lock_guard list(mutex_);

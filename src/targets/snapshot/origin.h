@@ -36,8 +36,9 @@ class Origin : public std::enable_shared_from_this<Origin> {
     // A flush of `device`, which is the origin.
     Task<Status> flush(Device& device, Bio bio);
 
-    // From now on `cow` keeps what changes, if it did not do so before. EINTR when cancelled; or
-    // the error of the flush.
+    // From now on `cow` keeps what changes, if it did not do so before. EINTR when cancelled. What
+    // was written before is flushed first. That this fails is somebody else's loss, and stops
+    // nobody: the next flush of the origin says so, and that of the snapshot.
     Task<Status> add(std::shared_ptr<Cow> cow, Device& device, Cancel* cancel);
     // Writes that are under way may still ask it: see Cow::become().
     void remove(const Cow& cow);
@@ -59,12 +60,14 @@ class Origin : public std::enable_shared_from_this<Origin> {
                                      const Cow* except);
     Task<Status> leave_later(Task<Status> task);
     void leave();
+    Task<Status> flush_device(Device& device, Bio bio);
     std::shared_ptr<const Cows> cows() const;
 
     Gate writes_;
     Lock adding_;
     std::atomic<uint64_t> writes_done_{0};  // how many ...
     std::atomic<uint64_t> durable_{0};      // ... and of which a flush has seen the end
+    std::atomic<int> owed_{0};              // what the next flush has to tell: see add()
     mutable std::mutex mutex_;
     std::shared_ptr<const Cows> cows_ = std::make_shared<Cows>();  // exchanged as a whole
 };

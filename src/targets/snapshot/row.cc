@@ -154,10 +154,7 @@ Task<Outcome> Row::preresume(Cancel* cancel) {
     cow->become(Cow::Role::snapshot);
     Task<Status> adding = origin_->add(cow, *origin_device_, cancel);
     status = co_await adding;
-    if (!status)
-        co_return Refused(status.error(), status.error() == EINTR
-                                              ? "interrupted while writes to the origin are under way"
-                                              : origin_device_->name() + " can't be flushed");
+    if (!status) co_return Refused(status.error(), "interrupted while writes to the origin are under way");
     co_return Outcome();
 }
 

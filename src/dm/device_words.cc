@@ -117,7 +117,7 @@ std::shared_ptr<Device> DeviceWords::open_ram(const std::string& word) {
 // Each table opens its files anew: Linux tells a lost write once to each open file,
 // and every volume on the file has to hear of it.
 std::shared_ptr<Device> DeviceWords::open_path(const std::string& path, bool writable) {
-    auto device = FileDevice::open(volumes_.executor(), path, {writable, options_.direct});
+    auto device = FileDevice::open(volumes_.executor(), path, {writable, options_.direct, options_.space});
     refuse_own(*device);
     return device;
 }

@@ -24,6 +24,7 @@ class DeviceWords final : public DeviceSource {
   public:
     struct Options {
         bool direct = false;  // files and block devices with O_DIRECT
+        Space space = {};     // of files
     };
 
     // mountpoint: absolute and resolved; empty where nothing is mounted.

@@ -36,6 +36,12 @@ struct Identity {
     friend auto operator<=>(const Identity&, const Identity&) = default;
 };
 
+// How room is taken for the holes of a file: see Device::reserve().
+struct Space {
+    Sector ahead = 0;     // so much at a time, before it is needed; 0: it comes with the writes
+    int64_t wait_ns = 0;  // how long writes may wait for room where there is none
+};
+
 class Device {
   public:
     Device() = default;
@@ -55,6 +61,14 @@ class Device {
     // About how many of these sectors take room below (st_blocks). Cheap: no walk
     // over extents, which costs milliseconds on some filesystems.
     virtual Sector allocated(Sector /*start*/, Sector length) { return length; }
+
+    // Takes room for these sectors from the file system, so that no write there fails for want
+    // of it; what they hold stays. ENOSPC, EDQUOT: there is none now; EFBIG: there would be none
+    // if all else were deleted; EOPNOTSUPP: it comes with the writes.
+    virtual Task<Status> reserve(Sector /*start*/, Sector /*length*/) {
+        return Task<Status>::ready(Status(EOPNOTSUPP));
+    }
+    virtual Space space() const { return {}; }
 
     // As a table prints it (before quoting): an absolute path, a volume's name, a
     // ram: word. Fed back, it means the same device.

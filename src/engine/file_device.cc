@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -82,7 +83,7 @@ std::shared_ptr<FileDevice> FileDevice::ram(Executor& executor, uint64_t bytes, 
 }
 
 FileDevice::FileDevice(Executor& executor, int fd, std::string name, Options options)
-    : executor_(executor), fd_(fd), name_(std::move(name)), direct_(options.direct) {}
+    : executor_(executor), fd_(fd), name_(std::move(name)), direct_(options.direct), space_(options.space) {}
 
 FileDevice::~FileDevice() { ::close(fd_); }
 
@@ -144,6 +145,30 @@ Sector FileDevice::allocated(Sector, Sector length) {
     double share = static_cast<double>(bytes_of(static_cast<Sector>(found.st_blocks))) /
                    static_cast<double>(found.st_size);
     return share >= 1 ? length : static_cast<Sector>(static_cast<double>(length) * share);
+}
+
+// Not a request: that there is no room is nothing to log yet.
+Task<Status> FileDevice::reserve(Sector start, Sector length) {
+    if (number_) co_return Status(EOPNOTSUPP);
+    Bio range;
+    range.sector = start;
+    range.count = length;
+    Operation operation = fallocation(0, range);
+    int64_t result = 0;
+    do {
+        Wait wait(executor_, operation);
+        result = co_await wait;
+    } while (result == -EINTR || result == -EAGAIN);
+    const int error = result < 0 ? static_cast<int>(-result) : 0;
+    co_return Status(error == ENOSPC && fills_filesystem(length) ? EFBIG : error);
+}
+
+// Whether the file with so much more would not fit into its file system, were it alone there.
+bool FileDevice::fills_filesystem(Sector more) const {
+    struct stat found;
+    struct statvfs whole;
+    if (::fstat(fd_, &found) != 0 || ::fstatvfs(fd_, &whole) != 0) return false;
+    return static_cast<Sector>(found.st_blocks) + more > sectors_in(whole.f_blocks * whole.f_frsize);
 }
 
 Status FileDevice::failed(const Bio& bio, int error) const {

@@ -8,6 +8,7 @@
 //     flush          fdatasync
 //     discard        fallocate(PUNCH_HOLE): the range reads as zeros
 //     write_zeroes   fallocate(ZERO_RANGE, else PUNCH_HOLE), else written
+//     reserve()      fallocate
 //
 // A short read is an error: the file was truncated below a live table.
 
@@ -26,6 +27,7 @@ class FileDevice final : public Device {
     struct Options {
         bool writable = true;
         bool direct = false;  // O_DIRECT: without the host's page cache
+        Space space = {};     // of a regular file
     };
 
     // `name` is what tables print; takes over `fd`, which `path` opened. Throws
@@ -44,6 +46,8 @@ class FileDevice final : public Device {
     Extent extent(Sector at) override;
     // As if the file's blocks were spread evenly.
     Sector allocated(Sector start, Sector length) override;
+    Task<Status> reserve(Sector start, Sector length) override;
+    Space space() const override { return number_ ? Space{} : space_; }
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return number_; }
     Identity identity() const override;
@@ -64,6 +68,7 @@ class FileDevice final : public Device {
     Task<Status> write_zeroes(Bio bio);
     Status operated(int64_t result, const Bio& bio) const;
     Status failed(const Bio& bio, int error) const;
+    bool fills_filesystem(Sector more) const;
     // Whether it reaches beyond the end: a file would grow.
     bool beyond(const Bio& bio);
 
@@ -71,6 +76,7 @@ class FileDevice final : public Device {
     const int fd_;
     const std::string name_;
     const bool direct_;
+    const Space space_;
     std::optional<DeviceNumber> number_;
     uint64_t filesystem_ = 0;
     uint64_t inode_ = 0;

@@ -32,7 +32,7 @@ namespace dmfs::fs {
 namespace {
 
 constexpr unsigned kFewestThreads = 2;
-constexpr unsigned kMostThreads = 8;  // more only hand requests around
+constexpr unsigned kMostThreads = 8;   // more only hand requests around
 constexpr size_t kMostBlocking = 256;  // calls that may hang: opening and asking backings
 
 // A session and the arguments it was made with.
@@ -209,7 +209,7 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
         executor = make_executor(options.executor);
         executor->employ(std::thread::hardware_concurrency());
         executor->allow_blocking(kMostBlocking);
-        DeviceMapper dm(*executor, mountpoint, {options.direct});
+        DeviceMapper dm(*executor, mountpoint, {options.direct, options.space()});
         FileSystem fs(dm, options, start_folder);
         if (!wanted.config_path.empty()) {
             std::string folder = std::filesystem::absolute(wanted.config_path).parent_path();

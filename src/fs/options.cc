@@ -13,6 +13,7 @@ namespace {
 
 constexpr unsigned kMostThreads = 64;
 constexpr uint64_t kLongestPark = 366 * 86400;
+constexpr uint64_t kMostAhead = uint64_t{1} << 40;
 
 // Words of fstab that are for others, or go without saying.
 bool for_others(const std::string& name) {
@@ -64,6 +65,18 @@ void Options::set(const std::string& name, const std::string& value) {
             throw Refused(EINVAL, "the option park_timeout can't be '" + value + "'",
                           "seconds, or 0: requests of a suspended volume wait forever");
         park_seconds = static_cast<unsigned>(*seconds);
+    } else if (name == "space_ahead") {
+        std::optional<uint64_t> bytes = parse_size(value);
+        if (!bytes || *bytes > kMostAhead)
+            throw Refused(EINVAL, "the option space_ahead can't be '" + value + "'",
+                          "a size up to 1T, such as 64M; or 0: a COW file gets no room ahead of its use");
+        space_ahead = *bytes;
+    } else if (name == "space_wait") {
+        std::optional<uint64_t> seconds = parse_decimal(value);
+        if (!seconds || *seconds > kLongestPark)
+            throw Refused(EINVAL, "the option space_wait can't be '" + value + "'",
+                          "seconds, or 0: writes that find a full disk below fail at once");
+        space_wait = static_cast<unsigned>(*seconds);
     } else if (name == "allow_other") {
         allow_other = flag(name, value);
     } else if (name == "allow_root") {
@@ -71,12 +84,14 @@ void Options::set(const std::string& name, const std::string& value) {
     } else if (name == "ro") {
         throw Refused(EINVAL, "a mount can't be read-only", "volumes can: load --readonly");
     } else if (!for_others(name)) {
-        std::vector<std::string> known = {"backing", "cache",        "executor",    "threads",
-                                          "poll",    "park_timeout", "allow_other", "allow_root"};
+        std::vector<std::string> known = {"backing",     "cache",        "executor",    "threads",
+                                          "poll",        "park_timeout", "space_ahead", "space_wait",
+                                          "allow_other", "allow_root"};
         std::vector<std::string> similar = similar_names(name, known);
         throw Refused(EINVAL, "no mount option '" + name + "'",
                       similar.empty()
-                          ? "backing, cache, executor, threads, poll, park_timeout, allow_other, allow_root"
+                          ? "backing, cache, executor, threads, poll, park_timeout, space_ahead, space_wait, "
+                            "allow_other, allow_root"
                           : "'" + similar.front() + "'?");
     }
     if (allow_other && allow_root)
@@ -104,10 +119,14 @@ std::string Options::text() const {
     text += "executor = " + executor + "\n";
     text += "threads = " + std::to_string(threads) + "\n";
     text += "park_timeout = " + std::to_string(park_seconds) + "\n";
+    text += "space_ahead = " + std::to_string(space_ahead) + "\n";
+    text += "space_wait = " + std::to_string(space_wait) + "\n";
     if (poll) text += "poll = true\n";
     if (allow_other) text += "allow_other = true\n";
     if (allow_root) text += "allow_root = true\n";
     return text;
 }
+
+Space Options::space() const { return {sectors_in(space_ahead), int64_t{space_wait} * 1'000'000'000}; }
 
 }  // namespace dmfs::fs

@@ -7,15 +7,19 @@
 #include <utility>
 #include <vector>
 
+#include "engine/device.h"
+
 namespace dmfs::fs {
 
 struct Options {
     bool direct = false;      // backing=direct: O_DIRECT below
     bool page_cache = false;  // cache=auto: the kernel may cache volumes' pages
     std::string executor = "auto";
-    unsigned threads = 0;       // FUSE threads; 0: chosen by the number of processors
-    bool poll = false;          // poll(2) works on `events`; slows down io_uring clients
-    unsigned park_seconds = 0;  // park_timeout=: then a parked request fails with EIO; 0: never
+    unsigned threads = 0;             // FUSE threads; 0: chosen by the number of processors
+    bool poll = false;                // poll(2) works on `events`; slows down io_uring clients
+    unsigned park_seconds = 0;        // park_timeout=: then a parked request fails with EIO; 0: never
+    uint64_t space_ahead = 64 << 20;  // bytes: room that a COW file gets at a time; 0: only what it uses
+    unsigned space_wait = 60;         // seconds: how long writes wait for such room
     bool allow_other = false;
     bool allow_root = false;
 
@@ -25,6 +29,7 @@ struct Options {
     void parse(std::string_view words);
     // What .control/options says: one "name = value" a line.
     std::string text() const;
+    Space space() const;
 };
 
 }  // namespace dmfs::fs

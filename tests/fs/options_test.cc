@@ -20,9 +20,9 @@ TEST_CASE("words of -o are separated by commas, and a backslash quotes one") {
 
 TEST_CASE("an option that is not there is refused with what there is") {
     Options options;
-    for (const char* words :
-         {"nosuch", "backing=ram", "cache=", "executor=fast", "threads=x", "threads=65", "threads=-1",
-          "park_timeout=1s", "allow_other=maybe", "ro", "allow_other,allow_root"}) {
+    for (const char* words : {"nosuch", "backing=ram", "cache=", "executor=fast", "threads=x", "threads=65",
+                              "threads=-1", "park_timeout=1s", "space_ahead=much", "space_ahead=2T",
+                              "space_wait=1m", "allow_other=maybe", "ro", "allow_other,allow_root"}) {
         INFO(words);
         Options fresh;
         CHECK_THROWS_AS(fresh.parse(words), Refused);
@@ -39,7 +39,8 @@ TEST_CASE("an option that is not there is refused with what there is") {
 
 TEST_CASE("the text of options gives the same options back") {
     Options options;
-    options.parse("backing=direct,executor=threads,threads=5,allow_root,park_timeout=7");
+    options.parse(
+        "backing=direct,executor=threads,threads=5,allow_root,park_timeout=7,space_ahead=1M,space_wait=3");
     Options again;
     std::string text = options.text();
     for (size_t at = 0; at < text.size();) {

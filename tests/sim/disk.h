@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -72,6 +73,7 @@ struct Faults {
     double errors = 0;       // of requests that fail, half done or not at all
     int64_t latency_ns = 0;  // at most
     bool power = true;
+    bool full = false;  // sparse disks get no room for what has none
 };
 
 class SimDisk final : public Device {
@@ -89,12 +91,30 @@ class SimDisk final : public Device {
     Task<Status> io(Bio bio) override {
         if (bio.end() > sectors_.size()) throw std::runtime_error("a request beyond the end of " + name_);
         if (!faults_.power) return Task<Status>::ready(Status(EIO));
-        if (random_() % 4 == 0 && !strikes()) {
+        if (random_() % 4 == 0 && !strikes() && !faults_.full) {
+            takes_room(bio);
             act(bio, 0, bio.count);
             keep(bio, clock_);
             return Task<Status>::ready(kOk);
         }
         return io_later(bio);
+    }
+
+    // It has room only where it was written, or room was reserved; `space` says how that is done,
+    // unless it cannot be reserved here.
+    void make_sparse(Space space, bool can_reserve) {
+        has_room_.assign(sectors_.size(), false);
+        space_ = space;
+        can_reserve_ = can_reserve;
+    }
+    void make_sparse() {
+        if (!has_room_.empty()) has_room_.assign(sectors_.size(), false);
+    }
+    Space space() const override { return space_; }
+    Task<Status> reserve(Sector start, Sector length) override {
+        if (start + length > sectors_.size()) throw std::runtime_error("room beyond the end of " + name_);
+        if (!can_reserve_) return Task<Status>::ready(Status(EOPNOTSUPP));
+        return reserve_later(start, length);
     }
 
     Sector size() const override { return sectors_.size(); }
@@ -159,6 +179,7 @@ class SimDisk final : public Device {
             if (!slept) co_return slept;
             if (!faults_.power) co_return Status(EIO);
             if (fails && random_() % 2 == 0) co_return Status(EIO);
+            if (!takes_room(bio)) co_return Status(ENOSPC);
             if (part == 0)
                 act(bio, 0, half);
             else
@@ -167,6 +188,26 @@ class SimDisk final : public Device {
         if (fails) co_return Status(EIO);
         keep(bio, began);
         co_return kOk;
+    }
+
+    bool takes_room(const Bio& bio) {
+        const bool writes = bio.op == Op::write || bio.op == Op::write_zeroes;
+        return has_room_.empty() || !writes || take_room(bio.sector, bio.count);
+    }
+    // All of it, or none.
+    bool take_room(Sector start, Sector length) {
+        auto from = has_room_.begin() + static_cast<ptrdiff_t>(start),
+             end = from + static_cast<ptrdiff_t>(length);
+        if (faults_.full && std::find(from, end, false) != end) return false;
+        std::fill(from, end, true);
+        return true;
+    }
+    Task<Status> reserve_later(Sector start, Sector length) {
+        int64_t latency = static_cast<int64_t>(random_() % static_cast<uint64_t>(faults_.latency_ns + 1));
+        Task<Status> pause = sleep_until(executor_, executor_.now_ns() + latency);
+        Status slept = co_await pause;
+        static_cast<void>(slept);
+        co_return take_room(start, length) ? kOk : Status(ENOSPC);
     }
 
     void act(const Bio& bio, Sector from, Sector end) {
@@ -207,6 +248,9 @@ class SimDisk final : public Device {
     const std::string name_;
     const bool has_metadata_;
     std::vector<Contents> sectors_;
+    std::vector<bool> has_room_;  // by sector; empty: it is not sparse
+    Space space_;
+    bool can_reserve_ = false;
 };
 
 }  // namespace dmfs::sim

@@ -11,6 +11,10 @@
 // when it was made: any of what was being written just then. After a crash all volumes are made
 // again from what the disks kept, and go on.
 //
+// In every fifth run (2, 7, ...) the COW disks are sparse, and their file system is full now and then:
+// room that is reserved, and writes, end with ENOSPC. In half of these the origin is only read: then no
+// snapshot may become invalid.
+//
 // That it can fail was tried by breaking the targets, from seed 1 on; the seeds that found it:
 //
 //     Origin        a new snapshot does not wait for the writes under way        5
@@ -24,6 +28,9 @@
 //                   no copies for other snapshots                                5
 //                   no waiting for writers                                       5
 //                   a batch that may be forgotten or not is taken for done      39
+//     a full disk   a write that finds no room makes the snapshot invalid         37
+//                   a chunk is given back though another was taken since        37
+//                   the flush of an invalid snapshot is good                     3
 //
 // Stale entries that are not wiped it does not find: they only matter from the second block of an
 // area on, for which its disks are too small. A unit test looks after them.
@@ -48,9 +55,10 @@ struct Face {
     std::string name;
     std::shared_ptr<Volume> volume;
     std::unique_ptr<Model> model;
-    bool stop = false;      // its clients end
-    size_t clients = 0;     // that have not
-    bool may_fail = false;  // requests may end with EIO without an error below
+    bool stop = false;            // its clients end
+    size_t clients = 0;           // that have not
+    bool may_fail = false;        // requests may end with EIO without an error below
+    bool may_be_refused = false;  // or with ENOSPC
 };
 
 struct Shot : Face {
@@ -74,6 +82,8 @@ struct World final : DeviceSource {
     Sector sectors = 0;     // of the origin
     uint64_t next_value = 1;
     bool stop = false;
+    bool gets_full = false;     // the file system of the COW disks does, now and then
+    bool origin_rests = false;  // nobody writes the origin
     std::string failure;
 
     explicit World(uint64_t seed) : random(seed) {}
@@ -120,6 +130,11 @@ Task<Status> pause(World* world, int64_t most_ns) {
     co_return status;
 }
 
+std::string status_of(const Volume& volume) {
+    std::shared_ptr<Table> table = volume.live();
+    return table ? table->rows().front().target->status(StatusKind::info) : "";
+}
+
 Task<Status> cancel_later(World* world, std::shared_ptr<Cancel> cancel) {
     Task<Status> waiting = pause(world, 3000);
     Status status = co_await waiting;
@@ -138,7 +153,8 @@ void check_read(Face* face, Sector at, const std::byte* data) {
 }
 
 void look_at_answer(World* world, Face* face, const Bio& bio, Status status, uint64_t began, bool cancelled) {
-    if (!status && status.error() != EIO && !(status.error() == EINTR && cancelled))
+    if (!status && status.error() != EIO && !(status.error() == EINTR && cancelled) &&
+        !(status.error() == ENOSPC && face->may_be_refused && bio.op != Op::flush))
         fail(face->name + ": a request ended with " + std::to_string(status.error()));
     if (status.error() == EIO && world->faults.errors == 0 && !face->may_fail)
         fail(face->name + ": EIO without an error below");
@@ -169,11 +185,12 @@ void begin_writes(World* world, Face* face, const Bio& bio) {
 
 Task<Status> client(World* world, Face* face) {
     face->clients++;
+    const bool only_reads = face == &world->org && world->origin_rests;
     while (!world->stop && !face->stop) {
         constexpr Op kOps[] = {Op::read,  Op::read,  Op::read,  Op::write,
                                Op::write, Op::write, Op::flush, Op::write_zeroes};
         Bio bio;
-        bio.op = kOps[world->upto(7)];
+        bio.op = kOps[world->upto(only_reads ? 2 : 7)];
         Memory memory(bytes_of(kMostCount));
         bio.memory = &memory;
         if (bio.op != Op::flush) {
@@ -197,8 +214,10 @@ Task<Status> client(World* world, Face* face) {
             world->executor.spawn(cancel_later(world, cancel));
         }
         uint64_t began = face->model->now();
+        const bool was_lost = face != &world->org && status_of(*face->volume) == "Invalid";
         Task<Status> task = face->volume->io(bio);
         Status status = co_await task;
+        if (was_lost && status) world->note_failure(face->name + ": it is lost, and yet a request was good");
         if (!world->faults.power) break;  // what it did counts as under way
         world->guarded([&] { look_at_answer(world, face, bio, status, began, cancel != nullptr); });
         if (bio.op != Op::flush) face->model->leave(bio.sector, bio.end());
@@ -226,10 +245,23 @@ Task<Status> end_clients(World* world, Face* face) {
     co_return kOk;
 }
 
+// The file system below the COW disks is full for a while, again and again.
+Task<Status> fill_and_empty(World* world) {
+    while (!world->stop) {
+        Task<Status> waiting = pause(world, 20000);
+        Status waited = co_await waiting;
+        static_cast<void>(waited);
+        world->faults.full = !world->faults.full && !world->stop;
+    }
+    world->faults.full = false;
+    co_return kOk;
+}
+
 // What the controller does. Behind a failure of the power nothing is expected any more.
 
 void expect(World* world, const Outcome& outcome, const std::string& what) {
     if (!outcome || !world->faults.power || world->faults.errors > 0) return;
+    if (world->gets_full && outcome->error() == ENOSPC) return;  // a new store has to be written
     world->note_failure(what + " was refused: " + outcome->detail());
 }
 
@@ -243,15 +275,11 @@ Task<Status> resume(World* world, std::shared_ptr<Volume> volume, const char* wh
     }
 }
 
-std::string status_of(const Volume& volume) {
-    std::shared_ptr<Table> table = volume.live();
-    return table ? table->rows().front().target->status(StatusKind::info) : "";
-}
-
 // As a user does who takes the COW disk of an earlier snapshot: the first sector is zeroed.
 void wipe(World* world, Shot* shot) {
     SimDisk& disk = *world->disks["c-" + shot->name];
     for (Sector s = 0; s < disk.size(); s++) disk.put(s, s == 0 ? 0 : 7 + world->upto(40));
+    disk.make_sparse();
 }
 
 Task<Status> make_shot(World* world, Shot* shot) {
@@ -259,7 +287,9 @@ Task<Status> make_shot(World* world, Shot* shot) {
     shot->chunk = Sector{1} << world->upto(4);
     shot->type = world->chance(20) ? "N" : world->chance(20) ? "PO" : "P";
     shot->sectors = world->chance(70) ? world->sectors : 1 + world->upto(world->sectors - 1);
-    shot->may_fail = most < 4 * world->sectors + 64 || world->faults.errors > 0;
+    shot->may_fail = most < 4 * world->sectors + 64 || world->faults.errors > 0 ||
+                     (world->gets_full && !world->origin_rests);
+    shot->may_be_refused = world->gets_full;
     shot->seen_lost = false;
     wipe(world, shot);
     bool suspends = world->chance(30);
@@ -434,15 +464,16 @@ Task<Status> controller(World* world) {
         Shot& shot = world->shots[world->upto(kShots - 1)];
         bool merges = !world->merge_row.empty();
         bool taken = merges && world->merge_row.find(" c-" + shot.name + " ") != std::string::npos;
-        Task<Status> doing = taken || (merges && world->chance(50)) ? look_at_merge(world)
-                             : shot.state == Shot::State::absent
-                                 // Of a half merged origin there is no telling what a snapshot shows.
-                                 ? merges ? look_at_merge(world) : make_shot(world, &shot)
-                                 : world->chance(55)   ? bother_shot(world, &shot)
-                                   : world->chance(50) ? remove_shot(world, &shot)
-                                   : merges || shot.type == "N" || shot.sectors != world->sectors
-                                       ? Task<Status>::ready(kOk)
-                                       : merge_shot(world, &shot);
+        Task<Status> doing =
+            taken || (merges && world->chance(50)) ? look_at_merge(world)
+            : shot.state == Shot::State::absent
+                // Of a half merged origin there is no telling what a snapshot shows.
+                ? merges ? look_at_merge(world) : make_shot(world, &shot)
+                : world->chance(55)   ? bother_shot(world, &shot)
+                  : world->chance(50) ? remove_shot(world, &shot)
+                  : merges || world->origin_rests || shot.type == "N" || shot.sectors != world->sectors
+                      ? Task<Status>::ready(kOk)
+                      : merge_shot(world, &shot);
         Status done = co_await doing;
         static_cast<void>(done);
         if (world->faults.power) look_for_lost(world);
@@ -543,6 +574,7 @@ void come_up(World& world, bool crashed) {
     world.space = std::make_unique<Namespace>(world.executor);
     world.stop = false;
     double errors = std::exchange(world.faults.errors, 0);
+    world.faults.full = false;
     std::string refusal;
     // Snapshots first: what changes the origin, as a merge that goes on, must find them.
     for (Shot& shot : world.shots) {
@@ -590,6 +622,14 @@ void simulate(uint64_t seed) {
         bool small = world.chance(20);
         add_disk("c-s" + std::to_string(i), small ? 40 + world.upto(world.sectors) : 1200, true);
     }
+    world.gets_full = seed % 5 == 2;
+    world.origin_rests = world.gets_full && world.chance(50);
+    const bool can_reserve = world.gets_full && world.chance(70);
+    for (size_t i = 0; i < kShots && world.gets_full; i++) {
+        const Sector ahead = 8 + world.upto(300);
+        const auto wait_ns = static_cast<int64_t>(world.chance(50) ? world.upto(3'000'000) : 0);
+        world.disks["c-s" + std::to_string(i)]->make_sparse({ahead, wait_ns}, can_reserve);
+    }
     come_up(world, false);
     world.faults.errors = world.chance(25) ? 0.004 : 0;
     for (uint64_t epoch = 0, epochs = 1 + world.upto(3); epoch < epochs; epoch++) {
@@ -598,6 +638,7 @@ void simulate(uint64_t seed) {
         for (Shot& shot : world.shots)
             if (shot.state == Shot::State::live) begin_clients(&world, &shot);
         world.executor.spawn(controller(&world));
+        if (world.gets_full) world.executor.spawn(fill_and_empty(&world));
         for (uint64_t i = 0, steps = 1000 + world.upto(9000); i < steps && !world.stop; i++)
             if (!world.executor.step()) fail("everybody waits");
         if (!world.failure.empty()) fail(world.failure);

@@ -41,9 +41,11 @@ Chunk Cow::uncopied(Chunk first, Chunk end) const {
     return chunk;
 }
 
-// Takes new chunks for as many of [first, first + most) as it can; nullptr: it is full.
+// Takes new chunks for as many of [first, first + most) as it can; nullptr: it is full, or there is
+// no room yet for what the store needs.
 std::shared_ptr<Cow::Copy> Cow::begin_copy(Chunk first, Chunk most) {
-    ChunkRun run = store_->allocate(most);
+    ChunkRun run = store_->allocate(most, room_->end());
+    room_->go_on(store_->next());
     if (run.count == 0) return nullptr;
     auto copy = std::make_shared<Copy>(executor_, first, run);
     copies_.emplace(first, copy);
@@ -68,9 +70,7 @@ bool Cow::preserved(Sector from, Sector end) const {
 }
 
 Task<Status> Cow::preserve(Sector from, Sector end, Cancel* cancel) {
-    Copies mine, all;
     Chunk first = 0, behind = 0;
-    bool full = false;
     {
         std::lock_guard guard(mutex_);
         from = std::max(from, shown_.from);
@@ -78,34 +78,20 @@ Task<Status> Cow::preserve(Sector from, Sector end, Cancel* cancel) {
         if (role_ != Role::snapshot || known_invalid_ || from >= end) co_return kOk;
         first = chunk_of(from);
         behind = chunk_behind(end);
-        full = !valid_;
-        for (Chunk chunk = first; chunk < behind && !full;) {
-            std::shared_ptr<Copy> copy = copy_of(chunk);
-            if (!copy && exceptions_.find(chunk)) {
-                chunk++;
-                continue;
-            }
-            if (!copy) {
-                copy = begin_copy(chunk, uncopied(chunk, behind) - chunk);
-                if (copy) mine.push_back(copy);
-            }
-            full = !copy;
-            if (!copy) break;
-            copy->durable = true;
-            all.push_back(copy);
-            chunk = copy->old_first + copy->to.count;
+    }
+    for (bool again = true; again;) {
+        again = false;
+        Copies copies;
+        Task<Status> beginning = begin_preserving(first, behind, cancel, &copies);
+        Status status = co_await beginning;
+        if (status.error() == EINTR) co_return status;
+        for (const std::shared_ptr<Copy>& copy : copies) {
+            Task<Status> copying = wait_for(copy, cancel);
+            status = co_await copying;
+            if (status.error() == EINTR) co_return status;
+            // A write to the snapshot had begun it, and was refused.
+            again = again || no_room(status);
         }
-    }
-    for (const std::shared_ptr<Copy>& copy : mine) executor_.spawn(copy_old(shared_from_this(), copy));
-    if (full) {
-        Task<Status> losing = invalidate("it is full", cancel);
-        Status status = co_await losing;
-        if (status.error() == EINTR) co_return status;
-    }
-    for (const std::shared_ptr<Copy>& copy : all) {
-        Task<Status> copying = wait_for(copy, cancel);
-        Status status = co_await copying;
-        if (status.error() == EINTR) co_return status;
     }
     Task<Status> making_durable = make_durable(first, behind, cancel);
     Status status = co_await making_durable;
@@ -113,6 +99,51 @@ Task<Status> Cow::preserve(Sector from, Sector end, Cancel* cancel) {
     Task<Status> waiting = wait_for_readers(first, behind, cancel);
     status = co_await waiting;
     co_return status;
+}
+
+// Each of [chunk, behind) has its exception then, or one of *copies. Fails only with EINTR.
+Task<Status> Cow::begin_preserving(Chunk chunk, Chunk behind, Cancel* cancel, Copies* copies) {
+    while (true) {
+        Copies mine;
+        bool full = false;
+        Sector needs = 0;
+        {
+            std::lock_guard guard(mutex_);
+            if (role_ != Role::snapshot || known_invalid_) co_return kOk;
+            full = !valid_;
+            while (chunk < behind && !full && needs == 0) {
+                std::shared_ptr<Copy> copy = copy_of(chunk);
+                if (!copy && exceptions_.find(chunk)) {
+                    chunk++;
+                    continue;
+                }
+                if (!copy) {
+                    copy = begin_copy(chunk, uncopied(chunk, behind) - chunk);
+                    if (copy) mine.push_back(copy);
+                }
+                if (copy) {
+                    copy->durable = copy->needed = true;
+                    copies->push_back(copy);
+                    chunk = copy->old_first + copy->to.count;
+                } else {
+                    needs = store_->needs();
+                    full = needs == 0;
+                }
+            }
+        }
+        for (const std::shared_ptr<Copy>& copy : mine) executor_.spawn(copy_old(shared_from_this(), copy));
+        if (!full && needs == 0) co_return kOk;
+        Status status(ENOSPC);
+        if (!full) {
+            Task<Status> waiting = room_->wait(needs, Room::Who::origin, cancel);
+            status = co_await waiting;
+        }
+        if (status) continue;
+        if (status.error() == EINTR) co_return status;
+        Task<Status> losing = invalidate(full ? "it is full" : "its file system is full", cancel);
+        status = co_await losing;
+        co_return status;
+    }
 }
 
 // The exceptions of these chunks, of which some may wait for a flush. Fails only with EINTR.
@@ -207,6 +238,7 @@ void Cow::copied(const std::shared_ptr<Copy>& copy, Status status) {
                                       origin_->name() + " can't be copied: " + strerror(status.error()));
     std::unique_lock lock(mutex_);
     copy->at = status ? Copy::At::copied : Copy::At::failed;
+    copy->error = status;
     ready_++;
     if (committing_ || order_.front()->at == Copy::At::copying || ready_ < awaited_) return;
     if (std::exchange(awaited_, 0) > 0) misses_ = 0;
@@ -222,7 +254,9 @@ void Cow::copied(const std::shared_ptr<Copy>& copy, Status status) {
 Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
     for (int commits = 1;; commits++) {
         bool durable = false;
-        Copies copies = self->take_copied(&durable);
+        Copies refused;
+        Copies copies = self->take_copied(&durable, &refused);
+        if (!refused.empty()) self->settle(refused, durable, Status(ENOSPC));
         if (copies.empty()) co_return kOk;
         const int64_t began = self->executor_.now_ns();
         std::vector<Entry> entries;
@@ -233,7 +267,14 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
                 entries.push_back({copy->old_first + i, copy->to.first + i});
         }
         if (status && self->state() != State::invalid) {
-            Task<Status> committing = self->store_->commit(entries, durable);
+            Task<Status> preparing = self->store_->prepare(entries.size());
+            status = co_await preparing;
+            if (no_room(status) && !self->any_needed(copies)) {
+                self->settle(copies, durable, status);
+                continue;
+            }
+            Task<Status> committing =
+                status ? self->store_->commit(entries, durable) : Task<Status>::ready(status);
             status = co_await committing;
             if (!status)
                 log_line(Severity::error, "snapshot: exceptions can't be written to " +
@@ -259,15 +300,18 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
     }
 }
 
-// Those at the head of the order that need nothing more than the commit.
-Cow::Copies Cow::take_copied(bool* durable) {
+// Those at the head of the order that need nothing more than the commit. *refused: those that found
+// no room, and that no write to the origin needs.
+Cow::Copies Cow::take_copied(bool* durable, Copies* refused) {
     std::lock_guard guard(mutex_);
     *durable = role_ != Role::snapshot;
     Copies copies;
     while (!order_.empty() && order_.front()->at != Copy::At::copying) {
-        *durable = *durable || order_.front()->durable;
-        copies.push_back(std::move(order_.front()));
+        std::shared_ptr<Copy> copy = std::move(order_.front());
         order_.pop_front();
+        const bool lost = copy->at == Copy::At::failed && no_room(copy->error) && !copy->needed;
+        *durable = *durable || (copy->durable && !lost);
+        (lost ? *refused : copies).push_back(std::move(copy));
         ready_--;
     }
     committing_ = !copies.empty();
@@ -312,6 +356,12 @@ Task<Status> Cow::end_gathering(std::shared_ptr<Cow> self, uint64_t which, int64
     co_return status;
 }
 
+// Whether the snapshot is lost without one of them.
+bool Cow::any_needed(const Copies& copies) const {
+    std::lock_guard guard(mutex_);
+    return std::ranges::any_of(copies, [](const std::shared_ptr<Copy>& copy) { return copy->needed; });
+}
+
 // They are exceptions from now on, and whoever waited for them goes on, here.
 void Cow::settle(const Copies& copies, bool durable, Status status) {
     bool last = false;
@@ -322,6 +372,8 @@ void Cow::settle(const Copies& copies, bool durable, Status status) {
             durable_end_ = durable ? kAllDurable : copies.front()->to.first;
             loose_commits_ += durable ? 0 : 1;
         }
+        if (no_room(status))  // the newest first
+            for (size_t i = copies.size(); i-- > 0;) store_->give_back(copies[i]->to);
         for (const std::shared_ptr<Copy>& copy : copies) {
             for (Chunk i = 0; i < copy->to.count && status; i++)
                 exceptions_.insert({copy->old_first + i, copy->to.first + i});

@@ -35,6 +35,7 @@ Cow::Cow(Executor& executor, std::shared_ptr<Device> origin, std::shared_ptr<Dev
       origin_(std::move(origin)),
       device_(std::move(device)),
       store_(std::move(store)),
+      room_(std::make_shared<Room>(executor, device_)),
       origin_sectors_(origin_->size()),
       readers_gone_(executor),
       writers_gone_(executor),
@@ -50,6 +51,7 @@ Task<Outcome> Cow::read_store(Cancel* cancel) {
     std::lock_guard guard(mutex_);
     valid_ = store_->valid();
     known_invalid_ = !valid_;
+    room_->begin(store_->next(), chunk_sectors());
     exceptions_.reserve(entries.size());
     if (!entries.empty()) durable_end_ = 0;
     for (const Entry& entry : entries)
@@ -201,6 +203,8 @@ Task<Status> Cow::write_durably(Bio bio) {
 
 Task<Status> Cow::flush(Bio bio) {
     std::unique_lock lock(mutex_);
+    // The kernel's is good; but what was written is lost.
+    if (!valid_) return Task<Status>::ready(Status(EIO));
     const bool loose = origin_is_loose_;
     lock.unlock();
     return loose ? flush_with_origin(bio) : flush_own(bio);
@@ -287,6 +291,10 @@ Task<Status> Cow::write_piece(Bio* rest) {
     }
     Chunk most = whole ? uncopied(chunk, chunk + rest->count / chunk_sectors()) - chunk : 1;
     std::shared_ptr<Copy> copy = begin_copy(chunk, most);
+    if (const Sector needs = copy ? 0 : store_->needs(); needs > 0) {
+        lock.unlock();
+        return write_when_room(take(rest, sector_of(chunk + most) - rest->sector), needs);
+    }
     if (!copy) {
         rest->count = 0;
         return refuse_full(std::move(lock), rest->cancel);
@@ -336,8 +344,20 @@ Task<Status> Cow::write_behind(std::shared_ptr<Copy> copy, Bio bio) {
     co_return status;
 }
 
+// For its first chunk there is no room yet.
+Task<Status> Cow::write_when_room(Bio bio, Sector needs) {
+    Task<Status> waiting = room_->wait(needs, Room::Who::snapshot, bio.cancel);
+    Status status = co_await waiting;
+    if (!status) co_return status;
+    Task<Status> writing = write(bio);
+    status = co_await writing;
+    co_return status;
+}
+
 // There is no chunk left for a write to the snapshot.
 Task<Status> Cow::refuse_full(std::unique_lock<std::mutex> lock, Cancel* cancel) {
+    // There were: the disk was full, not the store.
+    if (store_->has_lost_chunks()) return Task<Status>::ready(Status(ENOSPC));
     if (overflow_is_seen_to_) {
         overflowed_ = true;
         lock.unlock();

@@ -18,7 +18,9 @@
 //
 // A crash before the commit leaves the origin's chunk as it was; behind it, the copy.
 // Where a copy cannot be made or written down the snapshot is invalid from then on, which is
-// written down before the origin changes.
+// written down before the origin changes. But where the COW file's file system is full a write to the
+// snapshot is refused, and nothing is lost: room is looked for before anything is done (Room). Only a
+// change of the origin makes the snapshot invalid there.
 //
 // Who waits for a copy may be killed; the copy goes on. So its work is nobody's in
 // particular: it is spawned, and keeps the Cow alive.
@@ -40,6 +42,7 @@
 #include "engine/executor.h"
 #include "engine/wait.h"
 #include "targets/snapshot/readings.h"
+#include "targets/snapshot/room.h"
 #include "targets/snapshot/store.h"
 
 namespace dmfs::snapshot {
@@ -79,6 +82,9 @@ class Cow : public std::enable_shared_from_this<Cow> {
     bool preserved(Sector from, Sector end) const;
     Task<Status> preserve(Sector from, Sector end, Cancel* cancel);
 
+    // What waits for room on the COW file's file system waits no more.
+    void let_go(Room::Who who) { room_->let_go(who); }
+    bool is_short_of_room() const { return room_->is_short(); }
     // The origin could not be flushed when the snapshot was made: what it lost before, the snapshot
     // lost, too. Its next flush fails with `error`, and each flushes the origin until that is done.
     void origin_was_not_flushed(Status error);
@@ -167,6 +173,8 @@ class Cow : public std::enable_shared_from_this<Cow> {
         const ChunkRun to;
         enum class At { copying, copied, failed } at = At::copying;  // under the Cow's mutex
         bool durable = false;                                        // its exception has to be; likewise
+        bool needed = false;                                         // by a write to the origin; likewise
+        Status error;                                                // if it failed
         // What a write to the snapshot puts over the old data, and where in the chunk.
         std::optional<Memory> assembled;
         Sector new_from = 0, new_end = 0;
@@ -209,7 +217,9 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Task<Status> write_first(const std::shared_ptr<Copy>& copy, Bio bio);
     Task<Status> write_whole(std::shared_ptr<Copy> copy, Bio bio);
     Task<Status> write_behind(std::shared_ptr<Copy> copy, Bio bio);
+    Task<Status> write_when_room(Bio bio, Sector needs);
     Task<Status> refuse_full(std::unique_lock<std::mutex> lock, Cancel* cancel);
+    Task<Status> begin_preserving(Chunk chunk, Chunk behind, Cancel* cancel, Copies* copies);
     Task<Status> merging_piece(Bio* rest, const OriginWrite& write_origin);
     Task<Status> write_when_merged(Bio bio, OriginWrite write_origin);
     Task<Status> write_when_copied(std::shared_ptr<Copy> copy, Bio bio, OriginWrite write_origin);
@@ -221,7 +231,8 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Task<Status> transfer(Op op, Device* device, Sector sector, Sector count, Memory* memory, size_t offset);
     void copied(const std::shared_ptr<Copy>& copy, Status status);
     static Task<Status> commit_copies(std::shared_ptr<Cow> self);
-    Copies take_copied(bool* durable);
+    Copies take_copied(bool* durable, Copies* refused);
+    bool any_needed(const Copies& copies) const;
     bool gather(size_t back, int64_t took_ns);
     size_t ready() const {
         std::lock_guard guard(mutex_);
@@ -239,6 +250,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
     const std::shared_ptr<Device> origin_;
     const std::shared_ptr<Device> device_;
     const std::unique_ptr<Store> store_;
+    const std::shared_ptr<Room> room_;
     std::atomic<Sector> origin_sectors_;
 
     mutable std::mutex mutex_;  // guards what follows; held for moments, never across a wait

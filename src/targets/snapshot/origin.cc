@@ -142,6 +142,11 @@ Task<Status> Origin::add(std::shared_ptr<Cow> cow, Device& device, Cancel* cance
     co_return status;
 }
 
+void Origin::let_go() {
+    const std::shared_ptr<const Cows> cows = this->cows();
+    for (const std::shared_ptr<Cow>& cow : *cows) cow->let_go(Room::Who::origin);
+}
+
 void Origin::remove(const Cow& cow) {
     std::lock_guard guard(mutex_);
     auto fewer = std::make_shared<Cows>(*cows_);

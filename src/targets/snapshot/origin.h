@@ -42,6 +42,8 @@ class Origin : public std::enable_shared_from_this<Origin> {
     Task<Status> add(std::shared_ptr<Cow> cow, Device& device, Cancel* cancel);
     // Writes that are under way may still ask it: see Cow::become().
     void remove(const Cow& cow);
+    // Writes that wait until there is room to keep what they change wait no more.
+    void let_go();
 
     // For explaining: what a change of [from, end) would have copied first, and for whom.
     template <class Visit>

@@ -1,6 +1,6 @@
 // The store that outlives its volume: areas of entries on the COW device.
 //
-// A commit:   the areas behind those that it fills are zeroed
+// A commit:   the areas behind those that it fills are zeroed (prepare)
 //             flush: the data of the chunks, these zeros, and all earlier entries are durable
 //             the entries are written, durably if that is asked for
 //
@@ -187,6 +187,7 @@ Task<Status> PersistentStore::end_areas(uint64_t entries, const Memory* piece) {
     committed_ = entries % areas.entries();
     allocated_ = entries;
     next_free_ = areas.skip(next_free_);
+    has_lost_chunks_ = next_free_ != areas.skip(place_of(entries));
     shown_free_ = next_free_;
     const uint64_t in_piece = piece->bytes() / kEntryBytes;
     const std::byte* end = piece->data() + entries % in_piece * kEntryBytes;
@@ -260,15 +261,24 @@ Task<Status> PersistentStore::make_or_mend() {
     co_return status;
 }
 
-ChunkRun PersistentStore::allocate(Chunk most) {
+// An area that is full is followed by another: a store is read up to one that is not.
+Sector PersistentStore::needs(Chunk chunk) const {
+    const uint64_t entries = allocated_ + 1;
+    if (entries % areas().entries() == 0)
+        chunk = std::max(chunk, areas().chunk_of(entries / areas().entries()));
+    return fits(chunk) ? sector_of(chunk + 1) : 0;
+}
+
+Sector PersistentStore::needs() const { return needs(next_free_); }
+
+ChunkRun PersistentStore::allocate(Chunk most, Sector end) {
     const Areas areas = this->areas();
     ChunkRun run{next_free_, 0};
-    while (run.count < most && fits(run.first + run.count) && !areas.is_area(run.first + run.count)) {
-        // An area that is full is followed by another: a store is read up to one that is not.
-        uint64_t entries = allocated_ + 1;
-        if (entries % areas.entries() == 0 && !fits(areas.chunk_of(entries / areas.entries()))) break;
+    while (run.count < most && !areas.is_area(run.first + run.count)) {
+        const Sector needs = this->needs(run.first + run.count);
+        if (needs == 0 || needs > end) break;
         in_order_ = in_order_ && run.first + run.count == place_of(allocated_);
-        allocated_ = entries;
+        allocated_++;
         run.count++;
     }
     next_free_ = areas.skip(run.first + run.count);
@@ -276,18 +286,38 @@ ChunkRun PersistentStore::allocate(Chunk most) {
     return run;
 }
 
-Task<Status> PersistentStore::commit(std::span<const Entry> entries, bool durable) {
-    const uint64_t in_area = areas().entries(), in_block = entries_in_block();
-    uint64_t area = area_, at = committed_;
-    if (at == in_area) {  // since a merge, which came back to that area, could not forget
-        area++;
-        at = 0;
+void PersistentStore::give_back(ChunkRun run) {
+    allocated_ -= run.count;
+    if (areas().skip(run.first + run.count) != next_free_) {
+        in_order_ = false;
+        has_lost_chunks_ = true;
+        return;
     }
-    for (uint64_t full = 1; full <= (at + entries.size()) / in_area; full++) {
+    next_free_ = run.first;
+    shown_free_ = next_free_;
+}
+
+// The area that gets the next entry, and how many it has.
+std::pair<uint64_t, uint64_t> PersistentStore::next_place() const {
+    // It is full since a merge, which came back to that area, could not forget.
+    if (committed_ == areas().entries()) return {area_ + 1, 0};
+    return {area_, committed_};
+}
+
+Task<Status> PersistentStore::prepare(size_t entries) {
+    const auto [area, at] = next_place();
+    const uint64_t areas_full = (at + entries) / areas().entries();
+    for (uint64_t full = 1; full <= areas_full; full++) {
         Task<Status> zeroing = write_zeros(sector_of(areas().chunk_of(area + full)), chunk_sectors_);
         Status status = co_await zeroing;
         if (!status) co_return status;
     }
+    co_return kOk;
+}
+
+Task<Status> PersistentStore::commit(std::span<const Entry> entries, bool durable) {
+    const uint64_t in_area = areas().entries(), in_block = entries_in_block();
+    auto [area, at] = next_place();
     Task<Status> flushing = flush();
     Status status = co_await flushing;
     const bool one_block = at % in_block + entries.size() <= in_block;

@@ -158,6 +158,10 @@ Task<Outcome> Row::preresume(Cancel* cancel) {
     co_return Outcome();
 }
 
+void Row::presuspend() {
+    if (std::shared_ptr<Cow> cow = claim_.cow()) cow->let_go(Room::Who::snapshot);
+}
+
 void Row::resume() {
     claim_.take_over();
     claim_.suspended(false);
@@ -216,8 +220,10 @@ std::string Row::status(StatusKind kind) const {
     if (merge_failed()) return "Merge failed";
     if (state == Cow::State::overflowed) return "Overflow";
     Store::Usage usage = cow ? cow->usage() : Store::Usage{0, device_->size(), 0};
+    // The word is that of thin pools.
     return std::to_string(usage.allocated) + "/" + std::to_string(usage.total) + " " +
-           std::to_string(usage.metadata);
+           std::to_string(usage.metadata) +
+           (cow && !merges_ && cow->is_short_of_room() ? " out_of_data_space" : "");
 }
 
 void Row::adjust(Limits& limits) const {

@@ -43,6 +43,7 @@ class Row : public Target {
     void reverse(const Device& device, Sector start, Sector count, const RunVisitor& visit) const override;
     void each_device(const DeviceVisitor& visit) const override;
 
+    void presuspend() override;
     void postsuspend() override { claim_.suspended(true); }
     Task<Outcome> preresume(Cancel* cancel) override;
     void preresume_undo() override { claim_.will_not_resume(); }

@@ -58,6 +58,7 @@ class SnapshotMerge final : public snapshot::Row {
 
     void presuspend() override {
         work_->stopped.locked([this] { work_->stop = true; });
+        origin_->let_go();
     }
     void presuspend_undo() override { start(); }
     Task<Status> quiet(Cancel* cancel) override {

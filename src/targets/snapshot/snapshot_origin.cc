@@ -33,6 +33,7 @@ class SnapshotOrigin final : public OneDevice {
     }
 
     Flushing flushing() const override { return Flushing::itself; }
+    void presuspend() override { origin_->let_go(); }
     void adjust(Limits& limits) const override {
         limits.discard_granularity = 0;
         limits.write_zeroes = false;

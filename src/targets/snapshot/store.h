@@ -4,8 +4,8 @@
 //     PersistentStore    keeps them in areas (formats/exception_store.h): they outlive the volume
 //     TransientStore     keeps nothing; data from sector 0 on
 //
-// The Cow sees to it that allocate() and usage() are called one at a time, and the tasks one
-// at a time, too: an allocation may come in the middle of a commit.
+// The Cow sees to it that allocate(), give_back(), needs() and usage() are called one at a time, and
+// the tasks one at a time, too: an allocation may come in the middle of a commit.
 
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/refused.h"
@@ -43,9 +44,21 @@ class Store {
     virtual Task<Outcome> read(std::vector<Entry>*, Cancel*) { return Task<Outcome>::ready({}); }
     // Before the first commit: makes a store where there is none, mends what a crash left.
     virtual Task<Status> begin(Cancel*) { return Task<Status>::ready(kOk); }
-    // The next free chunks, as many of `most` as lie side by side; none: it is full.
-    virtual ChunkRun allocate(Chunk most) = 0;
-    // In the order of their allocation; their data are on the device already. Makes durable the
+    // The next free chunks, as many of `most` as lie side by side and need no room from sector `end`
+    // on: none where needs() says more than that.
+    virtual ChunkRun allocate(Chunk most, Sector end) = 0;
+    // How far the device's room has to reach for the next one; 0: it is full.
+    virtual Sector needs() const = 0;
+    // Nothing was committed, nor will be, for these chunks. They are free again if none was
+    // allocated since; else they are lost.
+    virtual void give_back(ChunkRun run) = 0;
+    // Where the next one lies.
+    virtual Sector next() const = 0;
+    bool has_lost_chunks() const { return has_lost_chunks_; }
+    // Before a commit of so many: it takes no new place on the device then. If this fails nothing
+    // has changed.
+    virtual Task<Status> prepare(size_t /*entries*/) { return Task<Status>::ready(kOk); }
+    // In the order of their allocation, and prepared; their data are on the device already. Makes durable the
     // data and all that was committed before, and then writes these entries: to be `durable` when it
     // answers, or with the next flush. The caller keeps them until then.
     virtual Task<Status> commit(std::span<const Entry>, bool /*durable*/) { return Task<Status>::ready(kOk); }
@@ -72,12 +85,16 @@ class Store {
     Device& device_;
     uint32_t chunk_sectors_;
     bool valid_ = true;
+    bool has_lost_chunks_ = false;
 };
 
 class TransientStore final : public Store {
   public:
     using Store::Store;
-    ChunkRun allocate(Chunk most) override;
+    ChunkRun allocate(Chunk most, Sector end) override;
+    Sector needs() const override;
+    void give_back(ChunkRun run) override;
+    Sector next() const override { return next_free_ * chunk_sectors_; }
     Usage usage() const override { return {next_free_ * chunk_sectors_, device_.size(), 0}; }
 
   private:
@@ -92,7 +109,11 @@ class PersistentStore final : public Store {
 
     Task<Outcome> read(std::vector<Entry>* entries, Cancel* cancel) override;
     Task<Status> begin(Cancel* cancel) override;
-    ChunkRun allocate(Chunk most) override;
+    ChunkRun allocate(Chunk most, Sector end) override;
+    Sector needs() const override;
+    void give_back(ChunkRun run) override;
+    Sector next() const override { return new_ ? 0 : sector_of(next_free_); }
+    Task<Status> prepare(size_t entries) override;
     Task<Status> commit(std::span<const Entry> entries, bool durable) override;
     Task<Status> invalidate() override;
     bool can_merge() const override { return true; }
@@ -107,6 +128,8 @@ class PersistentStore final : public Store {
     Sector sector_of(Chunk chunk) const { return chunk * chunk_sectors_; }
     Chunk place_of(uint64_t entry) const;
     bool fits(Chunk chunk) const { return sector_of(chunk + 1) <= device_.size(); }
+    Sector needs(Chunk chunk) const;
+    std::pair<uint64_t, uint64_t> next_place() const;
 
     Task<Outcome> read_all(std::vector<Entry>* entries);
     Task<Status> make_or_mend();

@@ -1,0 +1,171 @@
+// Room on a full file system: who waits, who is refused, and what a snapshot loses: nothing, unless
+// its origin changes.
+
+#include "targets/snapshot/room.h"
+
+#include "targets/snapshot_world.h"
+
+using namespace dmfs;
+using namespace dmfs::test;
+using snapshot::Room;
+
+namespace {
+
+constexpr int64_t kMs = 1'000'000;
+
+// A file of 4096 sectors on a file system that has `free` of them left.
+class SparseFile final : public Device {
+  public:
+    explicit SparseFile(Space space) : space_(space) {}
+    Task<Status> io(Bio) override { return Task<Status>::ready(kOk); }
+    Sector size() const override { return 4096; }
+    Limits limits() const override { return {}; }
+    Extent extent(Sector) override { return {true, size()}; }
+    std::string name() const override { return "file"; }
+    std::optional<DeviceNumber> number() const override { return {}; }
+    Space space() const override { return space_; }
+    Task<Status> reserve(Sector, Sector length) override {
+        asked++;
+        if (error != 0) return Task<Status>::ready(Status(error));
+        if (length > free) return Task<Status>::ready(Status(ENOSPC));
+        free -= length;
+        return Task<Status>::ready(kOk);
+    }
+
+    std::atomic<Sector> free{0};
+    std::atomic<int> error{0}, asked{0};
+
+  private:
+    const Space space_;
+};
+
+struct RoomWorld {
+    explicit RoomWorld(Space space)
+        : file(std::make_shared<SparseFile>(space)), room(std::make_shared<Room>(*executor, file)) {
+        room->begin(16, 8);
+    }
+    Status wait(Sector needed) { return run(*executor, room->wait(needed, Room::Who::snapshot, nullptr)); }
+
+    Running executor;
+    std::shared_ptr<SparseFile> file;
+    std::shared_ptr<Room> room;
+};
+
+}  // namespace
+
+TEST_CASE("room is taken in steps, the next before the last is used up") {
+    RoomWorld world({1024, 0});
+    world.file->free = 4096;
+    CHECK(world.wait(24));
+    CHECK(world.room->end() == 16 + 1024);
+    world.room->go_on(400);
+    CHECK(world.file->asked == 1);
+    world.room->go_on(600);
+    CHECK(soon([&] { return world.room->end() == 16 + 2048; }));
+    CHECK(world.wait(4096));
+    CHECK(world.room->end() == 4096);
+    world.room->go_on(4090);
+    CHECK(world.file->asked == 4);
+}
+
+TEST_CASE("where a file system has less than a step, smaller ones are taken") {
+    RoomWorld world({1024, 0});
+    world.file->free = 700;
+    CHECK(world.wait(24));
+    CHECK(world.room->end() == 16 + 512);
+    CHECK(world.wait(16 + 600));
+    CHECK(world.wait(16 + 700) == Status(ENOSPC));
+    CHECK(world.room->is_short());
+}
+
+TEST_CASE("who needs room that is not there waits for it, and for so long") {
+    RoomWorld world({1024, 500 * kMs});
+    const int64_t began = world.executor->now_ns();
+    SECTION("until there is some") {
+        auto waiting = begin(*world.executor, world.room->wait(24, Room::Who::snapshot, nullptr));
+        CHECK(soon([&] { return world.room->is_short(); }));
+        world.file->free = 4096;
+        CHECK(waiting.get());
+        CHECK_FALSE(world.room->is_short());
+    }
+    SECTION("until the time is over, and then nobody") {
+        CHECK(world.wait(24) == Status(ENOSPC));
+        CHECK(world.executor->now_ns() - began >= 500 * kMs);
+        CHECK(world.wait(24) == Status(ENOSPC));
+        world.file->free = 4096;
+        CHECK(soon([&] { return world.wait(24).good(); }));
+    }
+    SECTION("until it is killed") {
+        Cancel cancel;
+        auto waiting = begin(*world.executor, world.room->wait(24, Room::Who::snapshot, &cancel));
+        CHECK(soon([&] { return world.room->is_short(); }));
+        cancel.request();
+        CHECK(waiting.get() == Status(EINTR));
+    }
+}
+
+TEST_CASE("nobody waits for room that cannot come, nor when the wait is ended") {
+    RoomWorld world({1024, 3600 * 1000 * kMs});
+    SECTION("the file system is too small") {
+        world.file->error = EFBIG;
+        CHECK(world.wait(24) == Status(ENOSPC));
+    }
+    SECTION("let go") {
+        auto waiting = begin(*world.executor, world.room->wait(24, Room::Who::snapshot, nullptr));
+        CHECK(soon([&] { return world.room->is_short(); }));
+        a_moment();
+        world.room->let_go(Room::Who::origin);
+        a_moment();
+        CHECK_FALSE(waiting.done());
+        world.room->let_go(Room::Who::snapshot);
+        CHECK(waiting.get() == Status(ENOSPC));
+    }
+    SECTION("a file system that knows nothing of it") {
+        world.file->error = EOPNOTSUPP;
+        CHECK(world.wait(4096));
+        CHECK(world.file->asked == 1);
+    }
+}
+
+TEST_CASE("a write to a snapshot that finds the disk full is refused, and nothing is lost") {
+    SnapshotWorld world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 0, 8, 2));
+    world.cow.fail(Op::write, ENOSPC);
+    CHECK(world.write(*snap, 8, 8, 3) == Status(ENOSPC));
+    CHECK(world.write(*snap, 17, 2, 3) == Status(ENOSPC));
+    CHECK(world.tags(*snap, 0, 24) == [] {
+        auto tags = all_of(1, 24);
+        std::fill_n(tags.begin(), 8, 2);
+        return tags;
+    }());
+    CHECK(run(*world.executor, snap->io(bio_of(Op::flush, 0, 0))));
+    SECTION("the chunk that it took is free again") {
+        world.cow.mend();
+        CHECK(world.status(*snap) == "24/256 16");
+        CHECK(world.write(*snap, 8, 8, 3));
+        CHECK(world.status(*snap) == "32/256 16");
+        CHECK(world.tags(*snap, 8, 8) == all_of(3, 8));
+    }
+    SECTION("unless its origin changes; then no flush is good any more") {
+        CHECK(world.write(*base, 32, 8, 4));
+        CHECK(world.status(*snap) == "Invalid");
+        CHECK(run(*world.executor, snap->io(bio_of(Op::flush, 0, 0))) == Status(EIO));
+    }
+}
+
+TEST_CASE("a snapshot goes live though its origin can't be flushed, and its first flush says so") {
+    SnapshotWorld world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    CHECK(world.write(*base, 0, 8, 2));
+    world.origin.fail(Op::flush, EIO);
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.tags(*snap, 0, 8) == all_of(2, 8));
+    world.origin.mend();
+    auto flush = [&](Volume& volume) { return run(*world.executor, volume.io(bio_of(Op::flush, 0, 0))); };
+    CHECK(flush(*snap) == Status(EIO));
+    CHECK(flush(*snap));
+    CHECK(flush(*base) == Status(EIO));  // whose it is
+    CHECK(flush(*base));
+}

@@ -48,11 +48,13 @@ struct Host {
     std::vector<std::string> path;  // where programs are looked for
 
     // System calls. Each answers an errno, 0 if it succeeded.
-    std::function<int(const std::string&)> open_device;                 // for reading and writing
-    std::function<int()> make_ring;                                     // io_uring_setup(2)
-    std::function<int(const std::string&)> punch_hole;                  // in the filesystem of this folder
-    std::function<int(const std::string&)> open_direct;                 // O_DIRECT
-    std::function<std::optional<dev_t>(const std::string&)> device_of;  // st_dev
+    std::function<int(const std::string&)> open_device;  // for reading and writing
+    std::function<int()> make_ring;                      // io_uring_setup(2)
+    std::function<int(const std::string&)> punch_hole;   // in the filesystem of this folder
+    std::function<int(const std::string&)> open_direct;  // O_DIRECT
+    // st_dev; nothing: there is no such file; kSilent: it does not answer.
+    static constexpr dev_t kSilent = ~dev_t{0};
+    std::function<std::optional<dev_t>(const std::string&)> device_of;
     std::function<MountLook(const std::string&)> look_at_mount;
 
     std::string at(const std::string& file) const { return root + file; }

@@ -12,20 +12,17 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <future>
 #include <sstream>
-#include <thread>
 
 #include "base/files.h"
 #include "base/words.h"
+#include "cli/bounded.h"
 #include "cli/doctor_checks.h"
 #include "dm/control_client.h"
 
 namespace dmfs::cli {
 
 namespace {
-
-constexpr std::chrono::seconds kMountPatience{3};
 
 int open_errno(const std::string& path, int flags) {
     int fd = open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK);
@@ -53,48 +50,57 @@ int try_punch_hole(const std::string& folder) {
     return error;
 }
 
+// What a mount says: the errno of looking, its options, its graph, and of each volume its name and
+// the files info, inflight and limits. Perhaps in another process, so in texts.
+Texts read_mount(const std::string& mountpoint) {
+    ControlClient control(mountpoint);
+    Texts said{"0"};
+    try {
+        said.push_back(control.read("options"));
+        said.push_back(control.read("graph"));
+        for (const std::string& name : control.volumes())
+            for (const std::string& text : {name, control.read(name, "info"), control.read(name, "inflight"),
+                                            control.read(name, "limits")})
+                said.push_back(text);
+    } catch (const Refused& refused) {
+        said.front() = std::to_string(refused.error());
+    }
+    return said;
+}
+
 MountLook look(const std::string& mountpoint) {
     MountLook found;
-    ControlClient control(mountpoint);
-    try {
-        found.options = control.read("options");
-        found.graph = parse_graph(nlohmann::ordered_json::parse(control.read("graph"), nullptr, false));
-        for (const std::string& name : control.volumes()) {
-            // In the graph a name that is no UTF-8 is another.
-            VolumeInfo info = control.info(name);
-            auto& volumes = found.graph.volumes;
-            auto place = std::find_if(volumes.begin(), volumes.end(),
-                                      [&](const GraphVolume& volume) { return volume.minor == info.minor; });
-            if (place == volumes.end()) continue;
-            place->name = name;
-            auto index = static_cast<size_t>(place - volumes.begin());
-            found.parked.resize(volumes.size());
-            found.logical_block.resize(volumes.size());
-            std::istringstream inflight(control.read(name, "inflight"));
-            uint64_t reads = 0, writes = 0;
-            inflight >> reads >> writes >> found.parked[index];
-            std::istringstream limits(control.read(name, "limits"));
-            for (std::string key, value; limits >> key >> value;)
-                if (key == "logical_block_size")
-                    found.logical_block[index] = static_cast<uint32_t>(parse_decimal(value).value_or(512));
-        }
-    } catch (const Refused& refused) {
-        found.error = refused.error();
+    std::optional<Texts> said = in_time([&] { return read_mount(mountpoint); });
+    found.error = said ? static_cast<int>(parse_decimal(said->front()).value_or(EIO)) : ETIMEDOUT;
+    if (said && said->size() > 1) found.options = (*said)[1];
+    if (said && said->size() > 2)
+        found.graph = parse_graph(nlohmann::ordered_json::parse((*said)[2], nullptr, false));
+    auto& volumes = found.graph.volumes;
+    found.parked.resize(volumes.size());
+    found.logical_block.resize(volumes.size(), 512);
+    for (size_t at = 3; said && at + 3 < said->size(); at += 4) {
+        // In the graph a name that is no UTF-8 is another.
+        VolumeInfo info = parse_info((*said)[at + 1]);
+        auto place = std::find_if(volumes.begin(), volumes.end(),
+                                  [&](const GraphVolume& volume) { return volume.minor == info.minor; });
+        if (place == volumes.end()) continue;
+        place->name = (*said)[at];
+        auto index = static_cast<size_t>(place - volumes.begin());
+        std::istringstream inflight((*said)[at + 2]);
+        uint64_t reads = 0, writes = 0;
+        inflight >> reads >> writes >> found.parked[index];
+        std::istringstream limits((*said)[at + 3]);
+        for (std::string key, value; limits >> key >> value;)
+            if (key == "logical_block_size")
+                found.logical_block[index] = static_cast<uint32_t>(parse_decimal(value).value_or(512));
     }
-    found.parked.resize(found.graph.volumes.size());
-    found.logical_block.resize(found.graph.volumes.size(), 512);
     return found;
 }
 
-// A mount that hangs takes the thread that looks at it with it; not us.
-MountLook look_for_a_while(const std::string& mountpoint) {
-    auto answer = std::make_shared<std::promise<MountLook>>();
-    std::future<MountLook> future = answer->get_future();
-    std::thread([answer, mountpoint] { answer->set_value(look(mountpoint)); }).detach();
-    if (future.wait_for(kMountPatience) == std::future_status::ready) return future.get();
-    MountLook silent;
-    silent.error = ETIMEDOUT;
-    return silent;
+// The errno of a call on a path that may lie on a server that is gone.
+int errno_in_time(const std::function<int()>& call) {
+    std::optional<Texts> said = in_time([&] { return Texts{std::to_string(call())}; });
+    return said && !said->empty() ? static_cast<int>(parse_decimal(said->front()).value_or(EIO)) : ETIMEDOUT;
 }
 
 }  // namespace
@@ -107,14 +113,22 @@ Host::Host(std::string root_path) : root(std::move(root_path)), user(geteuid()) 
         if (!folder.empty()) path.push_back(folder);
     open_device = [this](const std::string& file) { return open_errno(at(file), O_RDWR); };
     make_ring = try_ring;
-    punch_hole = [this](const std::string& folder) { return try_punch_hole(at(folder)); };
-    open_direct = [this](const std::string& file) { return open_errno(at(file), O_RDONLY | O_DIRECT); };
-    device_of = [this](const std::string& file) -> std::optional<dev_t> {
-        struct stat found;
-        if (::stat(at(file).c_str(), &found) != 0) return {};
-        return found.st_dev;
+    punch_hole = [this](const std::string& folder) {
+        return errno_in_time([&] { return try_punch_hole(at(folder)); });
     };
-    look_at_mount = look_for_a_while;
+    open_direct = [this](const std::string& file) {
+        return errno_in_time([&] { return open_errno(at(file), O_RDONLY | O_DIRECT); });
+    };
+    device_of = [this](const std::string& file) -> std::optional<dev_t> {
+        std::optional<Texts> said = in_time([&] {
+            struct stat found;
+            if (::stat(at(file).c_str(), &found) != 0) return Texts{};
+            return Texts{std::to_string(found.st_dev)};
+        });
+        if (said && said->empty()) return {};
+        return said ? static_cast<dev_t>(parse_decimal(said->front()).value_or(0)) : kSilent;
+    };
+    look_at_mount = look;
 }
 
 bool Host::exists(const std::string& file) const {

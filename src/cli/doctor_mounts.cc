@@ -65,7 +65,7 @@ std::string stands_on(const Host& host, dev_t device, const std::string& mount, 
         std::string backing = host.line(folder + file);
         if (backing.empty()) continue;
         if (inside(backing, mount)) return backing;
-        if (std::optional<dev_t> below = host.device_of(backing))
+        if (std::optional<dev_t> below = host.device_of(backing); below && *below != Host::kSilent)
             if (std::string found = stands_on(host, *below, mount, depth + 1); !found.empty()) return found;
     }
     for (const std::string& slave : host.names(folder + "/slaves")) {
@@ -219,6 +219,10 @@ void check_backing(const Host& host, const std::string& path, const std::string&
     };
     std::optional<dev_t> device = host.device_of(path);
     if (!device) return add(Grade::problem, "it cannot be found", "ls -l " + shell_word(path));
+    if (*device == Host::kSilent)
+        return add(Grade::problem, "it does not answer: its server or its disk is gone, or hangs",
+                   "timeout 9 stat " + shell_word(path) +
+                       (mount.empty() ? "" : "  # suspend --noflush ends the waits of its volumes"));
     std::string kind = "its filesystem", folder = path;
     for (const MountEntry& entry : host.mounts())
         if (entry.device == *device) kind = printable(entry.type);

@@ -29,6 +29,8 @@ size_t Blocking::busy() const {
     return threads_ - idle_ + waiting_.size();
 }
 
+bool Blocking::is_inside() { return inside != nullptr; }
+
 bool Blocking::Enter::await_ready() const noexcept { return blocking_.most_ == 0 || inside == &blocking_; }
 
 void Blocking::Enter::await_suspend(std::coroutine_handle<> self) {

@@ -39,6 +39,11 @@ class Blocking {
     };
     Enter enter() { return Enter(*this); }
 
+    // How many there may be.
+    size_t threads() const { return most_; }
+    // Whether the calling thread is such a one: it may make calls that hang.
+    static bool is_inside();
+
     // How many are inside, or wait for a thread.
     size_t busy() const;
 

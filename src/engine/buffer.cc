@@ -1,5 +1,7 @@
 #include "engine/buffer.h"
 
+#include <sys/mman.h>
+
 #include <array>
 #include <cassert>
 #include <cstdlib>
@@ -17,6 +19,7 @@ namespace {
 constexpr size_t kSmallest = 4096;
 constexpr unsigned kClasses = 6;
 constexpr unsigned kNotKept = kClasses;
+constexpr unsigned kAside = kClasses + 1;
 constexpr size_t kKeptHere = 4;              // of each class, by each thread
 constexpr size_t kKeptBytes = 16 * 1048576;  // of each class, by all threads together
 
@@ -83,6 +86,24 @@ Buffer::Buffer(size_t bytes) : bytes_(bytes) {
     }
 }
 
+Buffer Buffer::aside(const std::byte* data, size_t bytes) {
+    Buffer buffer;
+    void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) {
+        buffer = Buffer(bytes);
+        memcpy(buffer.data_, data, bytes);
+        return buffer;
+    }
+    munlock(block, bytes);
+    memcpy(block, data, bytes);
+    // Of shared memory this forgets the mapping, not the data.
+    madvise(block, bytes, MADV_DONTNEED);
+    buffer.data_ = static_cast<std::byte*>(block);
+    buffer.size_class_ = kAside;
+    buffer.bytes_ = bytes;
+    return buffer;
+}
+
 Buffer::Buffer(Buffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_class_(other.size_class_), bytes_(other.bytes_) {}
 
@@ -95,6 +116,10 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 
 Buffer::~Buffer() {
     if (data_ == nullptr) return;
+    if (size_class_ == kAside) {
+        munmap(data_, bytes_);
+        return;
+    }
     if (size_class_ != kNotKept) {
         if (size_t& count = local.count[size_class_]; count < kKeptHere) {
             local.blocks[size_class_][count++] = data_;
@@ -105,6 +130,8 @@ Buffer::~Buffer() {
     std::free(data_);
 }
 
+std::atomic<size_t> Memory::settled_{0};
+
 Memory::Memory(const void* data, size_t bytes)
     : data_(static_cast<std::byte*>(const_cast<void*>(data))), bytes_(bytes), borrowed_(true) {
     assert(borrowed_here == nullptr);
@@ -113,23 +140,40 @@ Memory::Memory(const void* data, size_t bytes)
 
 Memory::Memory(Memory&& other) noexcept
     : own_(std::move(other.own_)),
+      held_(std::move(other.held_)),
       data_(other.data_),
       bytes_(other.bytes_),
-      borrowed_(std::exchange(other.borrowed_, false)) {
+      borrowed_(std::exchange(other.borrowed_, false)),
+      lent_(other.lent_),
+      counted_(std::exchange(other.counted_, 0)) {
     if (borrowed_) borrowed_here = this;
 }
 
 Memory::~Memory() {
     if (borrowed_) borrowed_here = nullptr;
+    if (counted_ > 0) settled_.fetch_sub(counted_, std::memory_order_relaxed);
 }
 
 void Memory::settle() {
     if (!borrowed_) return;
-    own_ = Buffer(bytes_);
-    memcpy(own_.data(), data_, bytes_);
+    if (settled_.fetch_add(bytes_, std::memory_order_relaxed) < kSettledHere) {
+        own_ = Buffer(bytes_);
+        memcpy(own_.data(), data_, bytes_);
+    } else {
+        own_ = Buffer::aside(data_, bytes_);
+    }
+    counted_ = bytes_;
     data_ = own_.data();
     borrowed_ = false;
     borrowed_here = nullptr;
+}
+
+std::shared_ptr<void> Memory::hold() {
+    static std::mutex mutex;  // seldom: an operation was given up
+    std::lock_guard guard(mutex);
+    assert(!borrowed_ && !lent_);
+    if (!held_) held_ = std::make_shared<Buffer>(std::move(own_));
+    return held_;
 }
 
 void Memory::settle_borrowed() {

@@ -6,7 +6,9 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <memory>
 
 namespace dmfs {
 
@@ -15,6 +17,9 @@ class Buffer {
   public:
     Buffer() = default;
     explicit Buffer(size_t bytes);
+    // A copy of `data` that is neither locked nor mapped for now: it may be swapped out, and
+    // comes back when it is looked at. Where that can't be had, an ordinary block.
+    static Buffer aside(const std::byte* data, size_t bytes);
     Buffer(Buffer&& other) noexcept;
     Buffer& operator=(Buffer&& other) noexcept;
     ~Buffer();
@@ -50,8 +55,18 @@ class Memory {
 
     std::byte* data() const { return data_; }
     size_t bytes() const { return bytes_; }
+    bool is_lent() const { return lent_; }
 
-    // Ends borrowing: the data moves into a page-aligned block.
+    // Keeps the block of settled data, for an operation that outlives the request. From any
+    // thread that works for the request.
+    std::shared_ptr<void> hold();
+
+    // Ends borrowing: the data moves into a page-aligned block. While requests that wait have more
+    // than kSettledHere bytes in such blocks, what comes is put aside; beyond kMostSettled a write
+    // that would wait for another than a healthy disk is refused (ENOMEM), by whoever lets it wait.
+    static constexpr size_t kSettledHere = size_t{256} << 20;
+    static constexpr size_t kMostSettled = size_t{4} << 30;
+    static bool has_room() { return settled_.load(std::memory_order_relaxed) <= kMostSettled; }
     void settle();
     // settle() for what this thread has borrowed.
     static void settle_borrowed();
@@ -59,12 +74,16 @@ class Memory {
   private:
     struct Lent {};
     Memory(const void* data, size_t bytes);
-    Memory(std::byte* data, size_t bytes, Lent) : data_(data), bytes_(bytes) {}
+    Memory(std::byte* data, size_t bytes, Lent) : data_(data), bytes_(bytes), lent_(true) {}
 
     Buffer own_;
+    std::shared_ptr<Buffer> held_;  // or there
     std::byte* data_;
     size_t bytes_;
     bool borrowed_ = false;
+    bool lent_ = false;
+    size_t counted_ = 0;  // of its bytes in settled_
+    static std::atomic<size_t> settled_;
 };
 
 }  // namespace dmfs

@@ -69,6 +69,9 @@ class Device {
         return Task<Status>::ready(Status(EOPNOTSUPP));
     }
     virtual Space space() const { return {}; }
+    // Who has waited longer than this for what is below gets EIO, and what goes on without them
+    // may change no newer data. For a device that may not answer; others do nothing.
+    virtual void give_up(int64_t /*longer_than_ns*/) {}
 
     // As a table prints it (before quoting): an absolute path, a volume's name, a
     // ram: word. Fed back, it means the same device.

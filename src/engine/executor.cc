@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <thread>
 
 #include "base/log.h"
 #include "base/refused.h"
+#include "engine/backings.h"
 #include "engine/buffer.h"
 
 namespace dmfs {
@@ -53,16 +55,38 @@ void Executor::spawn(Task<Status> task) {
     Spawned::run(this, std::move(task));
 }
 
-InlineTurn::InlineTurn(Executor& executor) {
+Executor::Executor() : backings_(std::make_unique<Backings>(*this)) {}
+Executor::~Executor() = default;
+
+InlineTurn::InlineTurn(Executor& executor, const Flights* where, Cancel* whose) {
     if (on_executor_thread) return;
-    if (executor.inline_turns_.fetch_sub(1, std::memory_order_relaxed) > 0)
-        taken_ = &executor;
-    else
+    if (executor.inline_turns_.fetch_sub(1, std::memory_order_relaxed) <= 0) {
         executor.inline_turns_.fetch_add(1, std::memory_order_relaxed);
+        return;
+    }
+    taken_ = &executor;
+    slot_ = &executor.backings().slot();
+    slot_->where.store(where, std::memory_order_relaxed);
+    slot_->whose.store(whose, std::memory_order_relaxed);
+    slot_->state.store(slot_->state.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
 InlineTurn::~InlineTurn() {
-    if (taken_ != nullptr) taken_->inline_turns_.fetch_add(1, std::memory_order_relaxed);
+    if (taken_ == nullptr) return;
+    uint64_t before = slot_->state.load(std::memory_order_relaxed);
+    while (true) {
+        if ((before & InlineSlot::kHeld) != 0) {
+            std::this_thread::yield();
+            before = slot_->state.load(std::memory_order_acquire);
+        } else if (slot_->state.compare_exchange_weak(before, (before & ~InlineSlot::kLent) + 1,
+                                                      std::memory_order_acq_rel)) {
+            break;
+        }
+    }
+    if ((before & InlineSlot::kLent) != 0)
+        taken_->backings().came_back();
+    else
+        taken_->inline_turns_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Wait::await_suspend(std::coroutine_handle<> self) {

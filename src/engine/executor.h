@@ -40,14 +40,30 @@ struct Operation {
     uint64_t bytes = 0;
     uint64_t offset = 0;
     std::coroutine_handle<> waiter;
-    int64_t result = 0;  // bytes done, or a negative errno
+    void (*done)(Operation&) = nullptr;  // called instead of resuming a waiter
+    int64_t result = 0;                  // bytes done, or a negative errno
+
+    // Once; the operation may be gone afterwards.
+    void end(int64_t what) {
+        result = what;
+        if (done != nullptr)
+            done(*this);
+        else
+            waiter.resume();
+    }
 };
+
+class Backings;
+class Cancel;
+class Flights;
+struct InlineSlot;
 
 class Executor {
   public:
-    virtual ~Executor() = default;
+    Executor();
+    virtual ~Executor();
 
-    // Does `operation` and resumes its waiter, on another thread or later on this
+    // Does `operation` and ends it, on another thread or later on this
     // one, never within the call. Thread-safe.
     virtual void submit(Operation& operation) = 0;
 
@@ -61,6 +77,8 @@ class Executor {
     virtual void disarm(Timer& timer) = 0;
 
     virtual std::string name() const = 0;
+    // Whether one backing that hangs could hold all of its threads.
+    virtual bool is_small() const { return false; }
 
     // Runs a task that nobody awaits; counted until it is done.
     void spawn(Task<Status> task);
@@ -78,20 +96,30 @@ class Executor {
     void allow_blocking(size_t threads) { blocking_ = std::make_unique<Blocking>(threads); }
     Blocking& blocking() const { return *blocking_; }
 
+    // The same for operations of what is slow (see Flights); none at first: submit() does them.
+    void allow_operating(size_t threads) { operating_ = std::make_unique<Blocking>(threads); }
+    Blocking& operating() const { return *operating_; }
+
+    Backings& backings() const { return *backings_; }
+    // Of a call that does not come back.
+    void return_inline_turn() { inline_turns_.fetch_add(1, std::memory_order_relaxed); }
+
   private:
     friend class InlineTurn;
     friend struct Spawned;
     std::atomic<size_t> running_{0};
     std::atomic<int> inline_turns_{0};
+    std::unique_ptr<Backings> backings_;  // behind all that follows: their threads use it
     std::unique_ptr<Workers> workers_ = std::make_unique<Workers>(0);
     std::unique_ptr<Blocking> blocking_ = std::make_unique<Blocking>(0);
+    std::unique_ptr<Blocking> operating_ = std::make_unique<Blocking>(0);
 };
 
-// A turn to do one blocking call on the calling thread. Not given on an
-// executor's own thread, nor when all turns are taken.
+// A turn to do one blocking call on the calling thread, at `where`, for `whose` request. Not given on
+// an executor's own thread, nor when all turns are taken. A call that is late gives it back.
 class InlineTurn {
   public:
-    explicit InlineTurn(Executor& executor);
+    explicit InlineTurn(Executor& executor, const Flights* where = nullptr, Cancel* whose = nullptr);
     InlineTurn(const InlineTurn&) = delete;
     InlineTurn& operator=(const InlineTurn&) = delete;
     ~InlineTurn();
@@ -99,6 +127,7 @@ class InlineTurn {
 
   private:
     Executor* taken_ = nullptr;
+    InlineSlot* slot_ = nullptr;
 };
 
 // Marks the calling thread as an executor's own, for as long as it runs.

@@ -8,19 +8,75 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
 
 #include "base/log.h"
 #include "base/refused.h"
+#include "engine/backings.h"
+#include "engine/errand.h"
 
 namespace dmfs {
 
 namespace {
 
 constexpr uint64_t kZeroPiece = 1 << 20;  // bytes written at a time where nothing zeroes a range
+constexpr std::chrono::seconds kClosePatience{1};
+
+bool was_killed(const Bio& bio) { return bio.cancel != nullptr && bio.cancel->requested(); }
+
+// Whether a server is asked for what is in this file (linux/magic.h, and the file systems' own).
+bool is_remote(int fd) {
+    struct statfs found;
+    if (::fstatfs(fd, &found) != 0) return false;
+    switch (static_cast<uint32_t>(found.f_type)) {
+        case 0x65735546:  // FUSE
+        case 0x6969:      // NFS
+        case 0x517b:      // SMB
+        case 0xfe534d42:  // SMB2
+        case 0xff534d42:  // CIFS
+        case 0x01021997:  // 9P
+        case 0x00c36400:  // Ceph
+        case 0x5346414f:  // AFS
+        case 0x73757245:  // Coda
+        case 0x0bd00bd0:  // Lustre
+        case 0x47504653:  // GPFS
+            return true;
+        default:
+            return false;
+    }
+}
+
+// What close(2) has to wait for is waited for elsewhere, and not for long: a server may be gone.
+struct Closing {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+};
+
+Task<Status> close_on_thread(Executor* executor, int fd, std::shared_ptr<Closing> closing) {
+    Blocking::Enter enter = executor->operating().enter();
+    co_await enter;
+    ::close(fd);
+    {
+        std::lock_guard guard(closing->mutex);
+        closing->done = true;
+    }
+    closing->changed.notify_all();
+    co_return kOk;
+}
+
+void close_patiently(Executor& executor, int fd) {
+    auto closing = std::make_shared<Closing>();
+    executor.spawn(close_on_thread(&executor, fd, closing));
+    std::unique_lock lock(closing->mutex);
+    closing->changed.wait_for(lock, kClosePatience, [&] { return closing->done; });
+}
 
 }  // namespace
 
@@ -69,6 +125,13 @@ std::shared_ptr<FileDevice> FileDevice::adopt(Executor& executor, int fd, std::s
         device->number_ = DeviceNumber{major(found.st_rdev), minor(found.st_rdev)};
     else if (!S_ISREG(found.st_mode))
         throw Refused(ENOTBLK, device->name_ + " is neither a file nor a block device");
+    if (size_t late = executor.backings().abandoned_writes(device->identity()); late > 0)
+        throw Refused(EBUSY,
+                      std::to_string(late) + (late == 1 ? " write" : " writes") + " to " + device->name_ +
+                          " that nobody waits for any more may still land, on what would be newer",
+                      "when it answers again; or in another mount, if they are of no account");
+    device->size();  // while it may be asked: this thread has just opened it
+    device->flights_.settle(device->identity(), is_remote(fd));
     device->learn_limits();
     return device;
 }
@@ -83,9 +146,20 @@ std::shared_ptr<FileDevice> FileDevice::ram(Executor& executor, uint64_t bytes, 
 }
 
 FileDevice::FileDevice(Executor& executor, int fd, std::string name, Options options)
-    : executor_(executor), fd_(fd), name_(std::move(name)), direct_(options.direct), space_(options.space) {}
+    : executor_(executor),
+      fd_(fd),
+      name_(std::move(name)),
+      direct_(options.direct),
+      space_(options.space),
+      flights_(executor, name_, [this] { return shared_from_this(); }) {}
 
-FileDevice::~FileDevice() { ::close(fd_); }
+// The last close of a block device writes what the page cache has of it.
+FileDevice::~FileDevice() {
+    if ((flights_.slow() || number_) && !Blocking::is_inside())
+        close_patiently(executor_, fd_);
+    else
+        ::close(fd_);
+}
 
 void FileDevice::learn_limits() {
     limits_.write_cache = true;
@@ -114,10 +188,12 @@ void FileDevice::learn_limits() {
 
 Sector FileDevice::size() const {
     struct stat found;
-    if (::fstat(fd_, &found) != 0) return 0;
-    if (!number_) return sectors_in(static_cast<uint64_t>(found.st_size));
+    if (!may_ask()) return seen_size();
     uint64_t bytes = 0;
-    return ::ioctl(fd_, BLKGETSIZE64, &bytes) == 0 ? sectors_in(bytes) : 0;
+    if (number_ ? ::ioctl(fd_, BLKGETSIZE64, &bytes) != 0 : ::fstat(fd_, &found) != 0) return 0;
+    Sector now = sectors_in(number_ ? bytes : static_cast<uint64_t>(found.st_size));
+    size_seen_.store(now, std::memory_order_relaxed);
+    return now;
 }
 
 Identity FileDevice::identity() const {
@@ -128,7 +204,7 @@ Identity FileDevice::identity() const {
 
 Extent FileDevice::extent(Sector at) {
     Sector end = size();
-    if (number_ || at >= end) return {true, std::max(end, at + 1)};
+    if (number_ || at >= end || !may_ask()) return {true, std::max(end, at + 1)};
     off_t from = static_cast<off_t>(bytes_of(at));
     off_t data = ::lseek(fd_, from, SEEK_DATA);
     if (data < 0) return errno == ENXIO ? Extent{false, end} : Extent{true, end};
@@ -141,7 +217,7 @@ Extent FileDevice::extent(Sector at) {
 
 Sector FileDevice::allocated(Sector, Sector length) {
     struct stat found;
-    if (number_ || ::fstat(fd_, &found) != 0 || found.st_size <= 0) return length;
+    if (number_ || !may_ask() || ::fstat(fd_, &found) != 0 || found.st_size <= 0) return length;
     double share = static_cast<double>(bytes_of(static_cast<Sector>(found.st_blocks))) /
                    static_cast<double>(found.st_size);
     return share >= 1 ? length : static_cast<Sector>(static_cast<double>(length) * share);
@@ -178,15 +254,36 @@ Status FileDevice::failed(const Bio& bio, int error) const {
     return Status(error);
 }
 
-bool FileDevice::beyond(const Bio& bio) {
-    if (bio.end() <= size_seen_.load(std::memory_order_relaxed)) return false;
-    Sector now = size();
-    size_seen_.store(now, std::memory_order_relaxed);
-    return bio.end() > now;
-}
+// A file may have grown.
+bool FileDevice::beyond(const Bio& bio) { return bio.end() > seen_size() && bio.end() > size(); }
 
 Task<Status> FileDevice::io(Bio bio) {
-    if (bio.op != Op::flush && beyond(bio)) return Task<Status>::ready(failed(bio, EIO));
+    if (bio.op != Op::flush && beyond(bio)) {
+        if (!may_ask()) return look_and_go_on(bio);
+        return Task<Status>::ready(failed(bio, EIO));
+    }
+    return go_on(bio);
+}
+
+Task<Status> FileDevice::look_and_go_on(Bio bio) {
+    std::shared_ptr<FileDevice> self = shared_from_this();
+    Task<Status> looking = until_killed(executor_, look(self), bio.cancel);
+    Status status = co_await looking;
+    if (!status) co_return status;
+    if (bio.end() > seen_size()) co_return failed(bio, EIO);
+    Task<Status> going_on = go_on(bio);
+    status = co_await going_on;
+    co_return status;
+}
+
+Task<Status> FileDevice::look(std::shared_ptr<FileDevice> self) {
+    Blocking::Enter enter = self->executor_.operating().enter();
+    co_await enter;
+    self->size();
+    co_return kOk;
+}
+
+Task<Status> FileDevice::go_on(Bio bio) {
     switch (bio.op) {
         case Op::read:
         case Op::write:
@@ -228,7 +325,8 @@ Task<Status> FileDevice::transfer(Bio bio) {
     if (direct_) Memory::settle_borrowed();  // O_DIRECT wants aligned memory
     // Pieces of one request that wait for a disk should wait side by side.
     bool inline_ok = !(direct_ && bio.one_of_many);
-    if (InlineTurn turn(executor_); inline_ok && turn) {
+    if (flights_.slow()) return transfer_rest(bio, 0);
+    if (InlineTurn turn(executor_, &flights_, bio.cancel); inline_ok && turn) {
         int64_t done = do_blocking(transfer_operation(bio));
         if (done == static_cast<int64_t>(bio.bytes())) return Task<Status>::ready(kOk);
         if (done < 0) return Task<Status>::ready(failed(bio, static_cast<int>(-done)));
@@ -258,8 +356,9 @@ Task<Status> FileDevice::transfer_rest(Bio bio, size_t done) {
         operation.data += done;
         operation.bytes -= done;
         operation.offset += done;
-        Wait wait(executor_, operation);
-        int64_t result = co_await wait;
+        Task<int64_t> flying = flights_.make(operation, bio.memory, bio.cancel);
+        int64_t result = co_await flying;
+        if (was_killed(bio)) co_return Status(EINTR);
         if (result == -EINTR || result == -EAGAIN) continue;
         if (result < 0) co_return failed(bio, static_cast<int>(-result));
         size_t further = (done + static_cast<size_t>(result)) / block * block;
@@ -274,14 +373,17 @@ Task<Status> FileDevice::transfer_rest(Bio bio, size_t done) {
 }
 
 Task<Status> FileDevice::operate(Operation operation, Bio bio) {
-    if (InlineTurn turn(executor_); turn) return Task<Status>::ready(operated(do_blocking(operation), bio));
+    if (flights_.slow()) return operate_later(operation, bio);
+    if (InlineTurn turn(executor_, &flights_, bio.cancel); turn)
+        return Task<Status>::ready(operated(do_blocking(operation), bio));
     return operate_later(operation, bio);
 }
 
 Task<Status> FileDevice::operate_later(Operation operation, Bio bio) {
     while (true) {
-        Wait wait(executor_, operation);
-        int64_t result = co_await wait;
+        Task<int64_t> flying = flights_.make(operation, nullptr, bio.cancel);
+        int64_t result = co_await flying;
+        if (was_killed(bio)) co_return Status(EINTR);
         if (result == -EINTR || result == -EAGAIN) continue;
         co_return operated(result, bio);
     }

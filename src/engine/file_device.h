@@ -2,7 +2,8 @@
 //
 // Most requests end where they begin: the thread that brought one makes the
 // system call itself, if others of its kind stay free (InlineTurn) or the call
-// promises not to wait (RWF_NOWAIT). The rest goes to the executor.
+// promises not to wait (RWF_NOWAIT). The rest goes to the executor (see Flights). A file on a
+// server, which may be gone, is asked nothing on a thread that others need.
 //
 //     read, write    preadv2, pwritev2; FUA is RWF_DSYNC
 //     flush          fdatasync
@@ -19,10 +20,11 @@
 
 #include "engine/device.h"
 #include "engine/executor.h"
+#include "engine/flights.h"
 
 namespace dmfs {
 
-class FileDevice final : public Device {
+class FileDevice final : public Device, public std::enable_shared_from_this<FileDevice> {
   public:
     struct Options {
         bool writable = true;
@@ -31,7 +33,8 @@ class FileDevice final : public Device {
     };
 
     // `name` is what tables print; takes over `fd`, which `path` opened. Throws
-    // Refused: ENOTBLK where it is neither a file nor a block device.
+    // Refused: ENOTBLK where it is neither a file nor a block device; EBUSY while writes of another
+    // table to it are under way that were given up.
     static std::shared_ptr<FileDevice> adopt(Executor& executor, int fd, std::string name, Options options);
     // Opens an absolute path. Throws Refused.
     static std::shared_ptr<FileDevice> open(Executor& executor, const std::string& path, Options options);
@@ -41,9 +44,11 @@ class FileDevice final : public Device {
     ~FileDevice() override;
 
     Task<Status> io(Bio bio) override;
+    // Of a file on a server: what was seen last, unless this thread may hang (Blocking).
     Sector size() const override;
     Limits limits() const override { return limits_; }
     Extent extent(Sector at) override;
+    void give_up(int64_t longer_than_ns) override { flights_.let_go(longer_than_ns); }
     // As if the file's blocks were spread evenly.
     Sector allocated(Sector start, Sector length) override;
     Task<Status> reserve(Sector start, Sector length) override;
@@ -63,6 +68,11 @@ class FileDevice final : public Device {
     Task<Status> transfer(Bio bio);
     // What of `bio` stands behind its first `done` bytes.
     Task<Status> transfer_rest(Bio bio, size_t done);
+    Task<Status> go_on(Bio bio);
+    Task<Status> look_and_go_on(Bio bio);
+    static Task<Status> look(std::shared_ptr<FileDevice> self);
+    bool may_ask() const { return !flights_.remote() || Blocking::is_inside(); }
+    Sector seen_size() const { return size_seen_.load(std::memory_order_relaxed); }
     Task<Status> operate(Operation operation, Bio bio);
     Task<Status> operate_later(Operation operation, Bio bio);
     Task<Status> write_zeroes(Bio bio);
@@ -81,11 +91,12 @@ class FileDevice final : public Device {
     uint64_t filesystem_ = 0;
     uint64_t inode_ = 0;
     Limits limits_;
-    std::atomic<Sector> size_seen_{0};  // when a request last asked; a file may grow
+    mutable std::atomic<Sector> size_seen_{0};  // when somebody last asked; a file may grow
     // Learned once: which calls this file system refuses.
     std::atomic<bool> nowait_[2] = {true, true};  // reads, writes
     std::atomic<bool> can_zero_range_{true};
     std::atomic<bool> can_punch_hole_{true};
+    Flights flights_;
 };
 
 }  // namespace dmfs

@@ -49,6 +49,7 @@ class PoolExecutor final : public Executor {
     void disarm(Timer& timer) override { clock_.disarm(timer); }
 
     std::string name() const override { return "threads"; }
+    bool is_small() const override { return true; }
 
   private:
     void run_operations() {
@@ -60,8 +61,7 @@ class PoolExecutor final : public Executor {
             Operation* operation = operations_.front();
             operations_.pop_front();
             lock.unlock();
-            operation->result = do_blocking(*operation);
-            operation->waiter.resume();
+            operation->end(do_blocking(*operation));
             lock.lock();
         }
     }

@@ -21,6 +21,7 @@ namespace dmfs {
 namespace {
 
 constexpr unsigned kEntries = 1024;
+constexpr unsigned kWorkers = 128;  // for files, of each thread that submits
 
 // user_data: an Operation's address, or one of these, which are none.
 constexpr uint64_t kStop = 0;
@@ -30,7 +31,11 @@ class UringExecutor final : public Executor {
   public:
     // Throws nothing: ok() says whether the ring is there.
     UringExecutor() : error_(io_uring_queue_init(kEntries, &ring_, 0)) {
-        if (error_ == 0) thread_ = std::thread([this] { run(); });
+        if (error_ != 0) return;
+        // One backing that dies may hold Flights::kMost of them.
+        unsigned most[2] = {kWorkers, 0};
+        io_uring_register_iowq_max_workers(&ring_, most);
+        thread_ = std::thread([this] { run(); });
     }
     UringExecutor(const UringExecutor&) = delete;
     UringExecutor& operator=(const UringExecutor&) = delete;
@@ -130,9 +135,7 @@ class UringExecutor final : public Executor {
             if (data == kPosted) {
                 resume_posted();
             } else {
-                auto* operation = reinterpret_cast<Operation*>(data);
-                operation->result = result;
-                operation->waiter.resume();
+                reinterpret_cast<Operation*>(data)->end(result);
             }
             std::lock_guard guard(mutex_);
             if (unsubmitted_) submit_all();

@@ -18,6 +18,7 @@ Executor& Volume::executor() const { return space_.executor(); }
 Task<Status> Volume::io(Bio bio) { return gate_.enter() ? io_inside(bio) : io_when_open(bio); }
 
 Task<Status> Volume::io_when_open(Bio bio) {
+    if (bio.op == Op::write && !Memory::has_room()) co_return Status(ENOMEM);
     Task<Status> entered = gate_.enter_or_wait(bio.cancel);
     Status status = co_await entered;
     if (!status) co_return status;

@@ -61,6 +61,38 @@ void Volume::clear() {
 
 // Suspend, and its end.
 
+namespace {
+
+// While a suspend that sends no flush waits for requests: those that have waited for a device
+// that does not answer get EIO.
+class LettingGo {
+  public:
+    LettingGo(Executor& executor, std::shared_ptr<Table> table)
+        : executor_(executor), table_(std::move(table)), timer_([this] { look(); }) {
+        if (table_) look();
+    }
+    LettingGo(const LettingGo&) = delete;
+    LettingGo& operator=(const LettingGo&) = delete;
+    ~LettingGo() {
+        executor_.disarm(timer_);  // waits for a look ...
+        executor_.disarm(timer_);  // ... that has armed it again
+    }
+
+  private:
+    static constexpr int64_t kPatienceNs = 5'000'000'000, kBetweenLooksNs = 100'000'000;
+
+    void look() {
+        for (const std::shared_ptr<Device>& device : table_->devices()) device->give_up(kPatienceNs);
+        executor_.arm(timer_, executor_.now_ns() + kBetweenLooksNs);
+    }
+
+    Executor& executor_;
+    const std::shared_ptr<Table> table_;
+    Timer timer_;
+};
+
+}  // namespace
+
 Outcome Volume::old_still_closing() {
     return Refused(EINTR, "the new table is there, but the old one still writes what it owes its devices",
                    "requests go on when it has");
@@ -86,11 +118,15 @@ Task<Outcome> Volume::suspend_locked(bool noflush, Cancel* cancel) {
     std::shared_ptr<Table> table = live();
     gate_.close();
     if (table) table->presuspend();
-    Task<Status> draining = gate_.drain(cancel);
-    Status drained = co_await draining;
-    if (drained && table) {
-        Task<Status> stopping = table->quiet(cancel);
-        drained = co_await stopping;
+    Status drained;
+    {
+        LettingGo letting_go(executor(), noflush ? table : nullptr);
+        Task<Status> draining = gate_.drain(cancel);
+        drained = co_await draining;
+        if (drained && table) {
+            Task<Status> stopping = table->quiet(cancel);
+            drained = co_await stopping;
+        }
     }
     if (drained && table && !noflush) {
         Bio flush;

@@ -11,17 +11,20 @@
 namespace dmfs {
 
 void Cancel::request() {
-    std::lock_guard guard(mutex_);
-    requested_.store(true, std::memory_order_release);
-    for (Waiter* waiter : waiters_) {
-        WaitQueue& queue = waiter->queue;
-        std::lock_guard queue_guard(queue.mutex_);
-        if (!waiter->queued) continue;  // a waker has it
-        queue.remove(waiter);
-        waiter->result = Status(EINTR);
-        // It takes itself out of waiters_ once this mutex is free.
-        queue.executor_.post(waiter->coroutine);
+    {
+        std::lock_guard guard(mutex_);
+        requested_.store(true, std::memory_order_release);
+        for (Waiter* waiter : waiters_) {
+            WaitQueue& queue = waiter->queue;
+            std::lock_guard queue_guard(queue.mutex_);
+            if (!waiter->queued) continue;  // a waker has it
+            queue.remove(waiter);
+            waiter->result = Status(EINTR);
+            // It takes itself out of waiters_ once this mutex is free.
+            queue.executor_.post(waiter->coroutine);
+        }
     }
+    cancelled();
 }
 
 bool Waiter::await_suspend(std::coroutine_handle<> self) {

@@ -39,6 +39,13 @@ class Cancel {
     // Time to listen for interruptions: before a coroutine begins to wait, or before long
     // work that asks requested() now and then.
     virtual void about_to_wait() {}
+    // A call that is made for it, on the thread that brought it, does not come back: whoever
+    // cancels it from now on should have an answer without that call. Only within the call.
+    virtual void stuck() {}
+
+  protected:
+    // Behind each request().
+    virtual void cancelled() {}
 
   private:
     friend class WaitQueue;

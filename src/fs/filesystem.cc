@@ -10,12 +10,17 @@
 #include <thread>
 
 #include "base/log.h"
+#include "engine/backings.h"
+#include "engine/errand.h"
 
 namespace dmfs::fs {
 
 namespace {
 
-constexpr std::chrono::seconds kFinishPatience{30};
+// Clients have their answers within five seconds of a SIGTERM.
+constexpr std::chrono::milliseconds kAnswerPatience{2500};
+constexpr std::chrono::milliseconds kBackingPatience{1000};
+constexpr std::chrono::milliseconds kFinishPatience{30'000};
 
 }  // namespace
 
@@ -24,6 +29,7 @@ FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string sta
       options_(options),
       start_folder_(std::move(start_folder)),
       controls_(dm, options.text()),
+      block_counts_(dm.volumes().executor()),
       events_(dm.volumes().executor()),
       dropped_(dm.volumes().executor()),
       waiting_(options.park_seconds),
@@ -47,17 +53,29 @@ FileSystem::~FileSystem() {
     }
 }
 
-// Waits for all requests; those that are parked fail with EIO, those that a target holds go on.
-bool FileSystem::drain() {
+// Those that are parked fail with EIO, those that a target holds go on.
+void FileSystem::end_waits() {
+    for (const auto& volume : dm_.volumes().volumes()) volume->end_waits();
+    events_.wake_all(Status(EIO));
+    stop_traces();
+}
+
+// Waits for all requests, also, after a while, for those that wait for what does not answer:
+// they fail with EIO. What hangs on threads for that has nobody waiting for it.
+bool FileSystem::drain(std::chrono::milliseconds patience, std::chrono::milliseconds for_backings) {
     Executor& executor = dm_.volumes().executor();
-    auto deadline = std::chrono::steady_clock::now() + kFinishPatience;
-    while (executor.running() > 0 && std::chrono::steady_clock::now() < deadline) {
-        for (const auto& volume : dm_.volumes().volumes()) volume->end_waits();
-        events_.wake_all(Status(EIO));
-        stop_traces();
+    auto begun = std::chrono::steady_clock::now();
+    auto drained = [&] {
+        return executor.running() <= executor.blocking().busy() + executor.operating().busy();
+    };
+    while (!drained()) {
+        auto waited = std::chrono::steady_clock::now() - begun;
+        if (waited >= patience) return false;
+        end_waits();
+        if (waited >= for_backings) executor.backings().end_waits();
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    return executor.running() == 0;
+    return true;
 }
 
 void FileSystem::stop_traces() {
@@ -76,14 +94,18 @@ Task<Status> FileSystem::flush_last(std::shared_ptr<Volume> volume) {
     co_return status;
 }
 
+bool FileSystem::answer_all() { return drain(kAnswerPatience, kBackingPatience); }
+
 bool FileSystem::finish() {
-    bool quiet = drain();
+    Executor& executor = dm_.volumes().executor();
     // A suspended volume was flushed when it was suspended.
     for (const auto& volume : dm_.volumes().volumes())
         if (volume->live() && !volume->suspended()) spawn(flush_last(volume));
-    bool finished = drain() && quiet;
+    auto hangs = [&] { return executor.backings().abandoned() > 0 || executor.backings().stuck() > 0; };
+    bool finished = drain(hangs() ? kAnswerPatience : kFinishPatience, kFinishPatience);
+    finished = finished && executor.running() == 0 && !hangs();
     if (!finished)
-        log_line(Severity::error, "requests are still under way after half a minute: leaving them");
+        log_line(Severity::error, "requests are still under way at what does not answer: leaving them");
     // What tables still write when they are closed is not to be held by a volume below.
     for (const auto& volume : dm_.volumes().volumes()) volume->end_waits();
     return finished;
@@ -117,7 +139,7 @@ Status FileSystem::attributes(Node node, struct stat* found) {
     } else if (node.is_volume()) {
         found->st_mode = S_IFREG | 0600;
         found->st_size = static_cast<off_t>(bytes_of(volume->size()));
-        found->st_blocks = static_cast<blkcnt_t>(file_of(volume)->blocks());
+        found->st_blocks = static_cast<blkcnt_t>(block_counts_.known(*volume));
         found->st_blksize = static_cast<blksize_t>(std::max<uint32_t>(4096, volume->logical_block()));
     } else {
         const ControlNode* control = control_node(node);
@@ -133,6 +155,26 @@ Status FileSystem::attributes(Node node, struct stat* found) {
         found->st_gid = owner->second.gid;
     }
     return kOk;
+}
+
+Task<Status> FileSystem::reply_attributes(fuse_req_t request, Node node, bool entry) {
+    std::shared_ptr<Volume> volume = node.is_volume() ? volume_of(node) : nullptr;
+    if (volume) {
+        Task<Status> renewing = block_counts_.renew(file_of(volume));
+        Status renewed = co_await renewing;
+        static_cast<void>(renewed);
+    }
+    fuse_entry_param found{};
+    Status status = attributes(node, &found.attr);
+    found.ino = node.ino();
+    found.generation = 1;
+    if (!status)
+        fuse_reply_err(request, status.error());
+    else if (entry)
+        fuse_reply_entry(request, &found);
+    else
+        fuse_reply_attr(request, &found.attr, 0);
+    co_return status;
 }
 
 Status FileSystem::find(fuse_ino_t parent, const std::string& name, Node* found) {
@@ -249,6 +291,46 @@ Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open,
     status = co_await writing;
     if (status)
         request.reply_written(size);
+    else
+        request.reply(status);
+    co_return status;
+}
+
+namespace {
+
+// A search that may hang; who asked for it may be gone before it ends.
+struct Search {
+    std::shared_ptr<VolumeFile> file;
+    uint64_t offset;
+    bool data;
+    Cancel cancel;
+    int64_t found = 0;
+};
+
+Task<Status> search(Executor* executor, std::shared_ptr<Search> search) {
+    Blocking::Enter enter = executor->blocking().enter();
+    co_await enter;
+    if (!search->cancel.requested()) search->found = search->file->seek(search->offset, search->data);
+    co_return kOk;
+}
+
+}  // namespace
+
+Task<Status> FileSystem::seek_volume(fuse_req_t fuse_request, OpenVolume* open, uint64_t offset, bool data) {
+    Request request(fuse_request, &waiting_);
+    auto wanted = std::make_shared<Search>();
+    wanted->file = open->file;
+    wanted->offset = offset;
+    wanted->data = data;
+    Executor& executor = dm_.volumes().executor();
+    Task<Status> searching = until_killed(executor, search(&executor, wanted), &request);
+    Status status = co_await searching;
+    if (!status)
+        wanted->cancel.request();
+    else if (wanted->found < 0)
+        status = Status(static_cast<int>(-wanted->found));
+    if (status)
+        request.reply_found(wanted->found);
     else
         request.reply(status);
     co_return status;
@@ -462,6 +544,7 @@ void FileSystem::table_swapped(Volume& volume) {
 void FileSystem::removed(Volume& volume) {
     events_.wake_all();
     controls_.forget(volume.id());
+    block_counts_.forget(volume.id());
     std::lock_guard guard(mutex_);
     for (ControlFile* file : open_controls_)
         if (file->trace && file->node.id == volume.id()) file->trace->stop();

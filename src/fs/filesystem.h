@@ -13,6 +13,7 @@
 #include <string>
 
 #include "dm/device_mapper.h"
+#include "fs/block_counts.h"
 #include "fs/controls.h"
 #include "fs/nodes.h"
 #include "fs/notifier.h"
@@ -32,8 +33,10 @@ class FileSystem final : public NamespaceObserver {
     // only once: an io_uring client would else send a poll before every request.
     static fuse_lowlevel_ops operations(bool poll);
     void set_session(fuse_session* session) { session_ = session; }
-    // No request comes any more: ends those that wait, waits for those under way,
-    // makes everything durable. False: some are still under way.
+    // No request is taken any more: ends those that wait, within seconds, also for what does not
+    // answer. False: some have no answer yet.
+    bool answer_all();
+    // Behind that: makes everything durable. False: something is still under way.
     bool finish();
     // Behind the unmount: nothing is told to the kernel any more.
     void stop_notices();
@@ -73,6 +76,9 @@ class FileSystem final : public NamespaceObserver {
     std::string folder_of(pid_t process) const;
     Status set_attributes(Node node, const struct stat& wanted, int to_set);
 
+    // The answer to getattr, or to a lookup.
+    Task<Status> reply_attributes(fuse_req_t request, Node node, bool entry);
+    Task<Status> seek_volume(fuse_req_t request, OpenVolume* open, uint64_t offset, bool data);
     Task<Status> read_volume(fuse_req_t request, OpenVolume* open, size_t size, uint64_t offset);
     Task<Status> write_volume(fuse_req_t request, OpenVolume* open, const char* data, size_t size,
                               uint64_t offset, bool fua);
@@ -87,7 +93,8 @@ class FileSystem final : public NamespaceObserver {
     void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
     Task<Status> with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume, Cancel* cancel);
     Task<Status> drop_cache(std::shared_ptr<Volume> volume, Cancel* cancel);
-    bool drain();
+    void end_waits();
+    bool drain(std::chrono::milliseconds patience, std::chrono::milliseconds for_backings);
     void stop_traces();
     static Task<Status> flush_last(std::shared_ptr<Volume> volume);
     void spawn(Task<Status> task) { dm_.volumes().executor().spawn(std::move(task)); }
@@ -96,6 +103,7 @@ class FileSystem final : public NamespaceObserver {
     const Options options_;
     const std::string start_folder_;
     Controls controls_;
+    BlockCounts block_counts_;
     WaitQueue events_;   // of those who read the next event's number
     WaitQueue dropped_;  // of those who wait for a cache to be dropped
     fuse_session* session_ = nullptr;

@@ -1,26 +1,34 @@
 #include "fs/mount.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <climits>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include "base/log.h"
 #include "base/refused.h"
 #include "dm/config.h"
+#include "engine/backings.h"
 #include "fs/filesystem.h"
 
 #ifndef PR_SET_IO_FLUSHER
@@ -32,8 +40,69 @@ namespace dmfs::fs {
 namespace {
 
 constexpr unsigned kFewestThreads = 2;
-constexpr unsigned kMostThreads = 8;   // more only hand requests around
-constexpr size_t kMostBlocking = 256;  // calls that may hang: opening and asking backings
+constexpr unsigned kMostThreads = 8;    // more only hand requests around
+constexpr size_t kMostBlocking = 256;   // calls that may hang: opening and asking backings
+constexpr size_t kMostOperating = 512;  // requests to backings that are slow
+
+// The threads that take requests: libfuse's loop, perhaps several of them, each on a thread of
+// its own. None is joined: one that hangs in a backing would hold up the end of the mount.
+class Loops {
+  public:
+    Loops() : ended_(eventfd(0, EFD_CLOEXEC)) {}
+
+    // Adds `threads` that take requests.
+    static void start(const std::shared_ptr<Loops>& loops, fuse_session* session, unsigned threads) {
+        {
+            std::lock_guard guard(loops->mutex_);
+            loops->running_++;
+        }
+        std::thread([loops, session, threads] { loops->run(session, threads); }).detach();
+    }
+    // Readable once one of them has ended.
+    int ended() const { return ended_; }
+    int error() {
+        std::lock_guard guard(mutex_);
+        return error_;
+    }
+    // Ends all, once fuse_session_exit() was called. False: one still hangs.
+    bool stop(std::chrono::milliseconds patience) {
+        std::unique_lock lock(mutex_);
+        auto until = std::chrono::steady_clock::now() + patience;
+        while (running_ > 0 && std::chrono::steady_clock::now() < until) {
+            // libfuse looks for the end of the session when its wait is interrupted.
+            for (pthread_t thread : threads_) pthread_kill(thread, SIGURG);
+            changed_.wait_for(lock, std::chrono::milliseconds(10), [this] { return running_ == 0; });
+        }
+        return running_ == 0;
+    }
+
+  private:
+    void run(fuse_session* session, unsigned threads) {
+        {
+            std::lock_guard guard(mutex_);
+            threads_.push_back(pthread_self());
+        }
+        fuse_loop_config* config = fuse_loop_cfg_create();
+        fuse_loop_cfg_set_clone_fd(config, 1);
+        fuse_loop_cfg_set_max_threads(config, threads);
+        fuse_loop_cfg_set_idle_threads(config, threads);  // none is ever reaped
+        int result = fuse_session_loop_mt(session, config);
+        fuse_loop_cfg_destroy(config);
+        std::lock_guard guard(mutex_);
+        std::erase_if(threads_, [](pthread_t each) { return pthread_equal(each, pthread_self()); });
+        if (result < 0) error_ = -result;
+        running_--;
+        eventfd_write(ended_, 1);
+        changed_.notify_all();
+    }
+
+    const int ended_;  // never closed: a loop may write to it at the very end
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::vector<pthread_t> threads_;
+    unsigned running_ = 0;
+    int error_ = 0;
+};
 
 // A session and the arguments it was made with.
 class Session {
@@ -69,50 +138,79 @@ class Session {
                           "/etc/fuse.conf");
         }
         mounted_ = true;
-        if (fuse_set_signal_handlers(session_) != 0) throw Refused(EINVAL, "can't handle signals");
-        handles_signals_ = true;
     }
 
-    // Until it was unmounted, or a signal came; 0, or what went wrong.
-    int serve(unsigned threads) {
-        fuse_loop_config* config = fuse_loop_cfg_create();
-        fuse_loop_cfg_set_clone_fd(config, 1);
-        fuse_loop_cfg_set_max_threads(config, threads);
-        fuse_loop_cfg_set_idle_threads(config, threads);  // none is ever reaped
-        int result = fuse_session_loop_mt(session_, config);
-        fuse_loop_cfg_destroy(config);
-        return result < 0 ? -result : 0;
-    }
+    void serve(unsigned threads) { Loops::start(loops_, session_, threads); }
+    Loops& loops() { return *loops_; }
 
+    // Takes no request any more. False: a thread hangs in one.
+    bool stop() {
+        fuse_session_exit(session_);
+        return loops_->stop(kStopPatience);
+    }
+    // Nobody can come to it any more; those who are there can go on.
     void unmount() {
         if (mounted_) fuse_session_unmount(session_);
-        if (handles_signals_) fuse_remove_signal_handlers(session_);
-        mounted_ = handles_signals_ = false;
+        mounted_ = false;
+    }
+    // Whoever still waits for an answer gets ENOTCONN: without its descriptors the connection is
+    // gone, whatever the threads hang in that had them.
+    static void cut() {
+        for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+            std::error_code error;
+            if (std::filesystem::read_symlink(entry.path(), error) == "/dev/fuse")
+                close(atoi(entry.path().filename().c_str()));
+        }
     }
 
     fuse_session* get() const { return session_; }
 
   private:
+    static constexpr std::chrono::milliseconds kStopPatience{1000};
+
     fuse_session* session_ = nullptr;
+    std::shared_ptr<Loops> loops_ = std::make_shared<Loops>();
     bool mounted_ = false;
-    bool handles_signals_ = false;
 };
 
-// Signals go to the thread that serves; all others are made while they are blocked.
-class SignalsBlocked {
+// The signals that end a mount go to the thread that waits for its end; all threads are made
+// while they are blocked.
+class EndSignals {
   public:
-    SignalsBlocked() {
-        sigset_t signals;
-        sigemptyset(&signals);
-        for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) sigaddset(&signals, signal);
-        pthread_sigmask(SIG_BLOCK, &signals, &before_);
+    EndSignals() {
+        sigset_t all, ending;
+        sigemptyset(&ending);
+        for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ending, signal);
+        all = ending;
+        sigaddset(&all, SIGQUIT);
+        pthread_sigmask(SIG_BLOCK, &all, nullptr);
+        came_ = signalfd(-1, &ending, SFD_CLOEXEC);
+        signal(SIGPIPE, SIG_IGN);
+        struct sigaction interrupt {};  // without SA_RESTART: see Loops::stop()
+        interrupt.sa_handler = [](int) {};
+        sigaction(SIGURG, &interrupt, nullptr);
     }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    EndSignals(const EndSignals&) = delete;
+    EndSignals& operator=(const EndSignals&) = delete;
+    // They stay blocked: what comes while the process ends changes nothing.
+    ~EndSignals() { close(came_); }
+
+    // All threads are there: what ends a process at once may.
+    void let_quit() {
+        sigset_t quit;
+        sigemptyset(&quit);
+        sigaddset(&quit, SIGQUIT);
+        pthread_sigmask(SIG_UNBLOCK, &quit, nullptr);
+    }
+    // Until one came, or `other` is readable.
+    void wait(int other) {
+        pollfd waiting[2] = {{came_, POLLIN, 0}, {other, POLLIN, 0}};
+        while (poll(waiting, 2, -1) < 0 && errno == EINTR) {
+        }
+    }
 
   private:
-    sigset_t before_;
+    int came_ = -1;
 };
 
 // The kernel (6.15 and later) can be told to abort a whole mount when one request
@@ -190,6 +288,19 @@ unsigned threads_for_this_host() {
     return std::clamp(processors + 2, kFewestThreads, kMostThreads);
 }
 
+// First everybody gets an answer, then what was written becomes durable. False: what is still
+// under way at something that does not answer uses all that there is here.
+bool end(Executor& executor, FileSystem& fs, Session& session) {
+    session.unmount();
+    bool stopped = session.stop();
+    bool answered = fs.answer_all();
+    if (!stopped || !answered) Session::cut();
+    bool finished = fs.finish() && stopped && answered;
+    fs.stop_notices();
+    executor.backings().unwatch();
+    return finished;
+}
+
 // Serves until unmounted. `mounted` is called once the mount stands.
 int serve(const MountOptions& wanted, const std::string& mountpoint, const std::string& start_folder,
           const std::function<void()>& mounted) {
@@ -205,10 +316,11 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
     std::unique_ptr<Executor> executor;
     int result = 0;
     {
-        auto blocked = std::make_unique<SignalsBlocked>();
+        EndSignals signals;
         executor = make_executor(options.executor);
         executor->employ(std::thread::hardware_concurrency());
         executor->allow_blocking(kMostBlocking);
+        executor->allow_operating(kMostOperating);
         DeviceMapper dm(*executor, mountpoint, {options.direct, options.space()});
         FileSystem fs(dm, options, start_folder);
         if (!wanted.config_path.empty()) {
@@ -223,14 +335,13 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
         // what the others wait for.
         unsigned threads = options.threads != 0 ? options.threads : threads_for_this_host();
         executor->allow_inline(static_cast<int>(threads) - 1);
+        session.serve(threads);
+        executor->backings().watch([&session] { session.serve(1); });
+        signals.let_quit();
         mounted();
-        blocked.reset();
-        result = session.serve(threads);
-        bool finished = fs.finish();
-        session.unmount();
-        fs.stop_notices();
-        // What is still under way at a disk that does not answer uses all of this.
-        if (!finished) _exit(1);
+        signals.wait(session.loops().ended());
+        result = session.loops().error();
+        if (!end(*executor, fs, session)) _exit(1);
     }
     return result == 0 ? 0 : 1;
 }

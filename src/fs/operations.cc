@@ -77,14 +77,7 @@ struct Operations {
     // Names and attributes.
 
     static void reply_node(fuse_req_t request, Node node) {
-        fuse_entry_param entry{};
-        if (Status status = self(request).attributes(node, &entry.attr); !status) {
-            fuse_reply_err(request, status.error());
-            return;
-        }
-        entry.ino = node.ino();
-        entry.generation = 1;
-        fuse_reply_entry(request, &entry);
+        self(request).spawn(self(request).reply_attributes(request, node, true));
     }
 
     static void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
@@ -97,12 +90,7 @@ struct Operations {
     }
 
     static void getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
-        struct stat found;
-        Status status = self(request).attributes(Node::of(ino), &found);
-        if (status)
-            fuse_reply_attr(request, &found, 0);
-        else
-            fuse_reply_err(request, status.error());
+        self(request).spawn(self(request).reply_attributes(request, Node::of(ino), false));
     }
 
     static void setattr(fuse_req_t request, fuse_ino_t ino, struct stat* wanted, int to_set,
@@ -367,12 +355,9 @@ struct Operations {
             fuse_reply_err(request, EINVAL);
             return;
         }
-        int64_t found = open_of<FileSystem::OpenVolume>(file)->file->seek(static_cast<uint64_t>(offset),
-                                                                          whence == SEEK_DATA);
-        if (found < 0)
-            fuse_reply_err(request, static_cast<int>(-found));
-        else
-            fuse_reply_lseek(request, found);
+        FileSystem& fs = self(request);
+        fs.spawn(fs.seek_volume(request, open_of<FileSystem::OpenVolume>(file), static_cast<uint64_t>(offset),
+                                whence == SEEK_DATA));
     }
 
     static void poll(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file, fuse_pollhandle* handle) {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "base/log.h"
 #include "engine/wait.h"
@@ -40,16 +41,21 @@ class Request final : public Cancel {
 
     // Each ends the request; nothing of it may be used afterwards.
     void reply(Status status) {
-        disarm();
+        if (!take_answer()) return;
         fuse_reply_err(request_, late() && status.error() == EINTR ? EIO : status.error());
     }
     void reply_data(const std::byte* data, size_t bytes) {
-        disarm();
+        if (!take_answer()) return;
         fuse_reply_buf(request_, reinterpret_cast<const char*>(data), bytes);
     }
     void reply_written(size_t bytes) {
-        disarm();
+        if (!take_answer()) return;
         fuse_reply_write(request_, bytes);
+    }
+
+    void reply_found(int64_t offset) {
+        if (!take_answer()) return;
+        fuse_reply_lseek(request_, offset);
     }
 
     pid_t process() const override { return fuse_req_ctx(request_)->pid; }
@@ -65,8 +71,32 @@ class Request final : public Cancel {
             request_, [](fuse_req_t, void* self) { static_cast<Request*>(self)->request(); }, this);
     }
 
+    void stuck() override {
+        stuck_.store(true, std::memory_order_release);
+        about_to_wait();
+    }
+
   private:
     friend class WaitingRequests;
+
+    // Killed, or late, while the thread that has the request hangs: nobody else will answer.
+    void cancelled() override {
+        if (!stuck_.load(std::memory_order_acquire) || answered_.exchange(true, std::memory_order_acq_rel))
+            return;
+        fuse_reply_err(request_, late() ? EIO : EINTR);
+        answered_elsewhere_.store(true, std::memory_order_release);
+    }
+
+    // False: cancelled() has answered, and this is free to go.
+    bool take_answer() {
+        if (!answered_.exchange(true, std::memory_order_acq_rel)) {
+            disarm();
+            return true;
+        }
+        while (!answered_elsewhere_.load(std::memory_order_acquire)) std::this_thread::yield();
+        if (waiting_->limited()) waiting_->remove(this);
+        return false;
+    }
 
     // Also waits for an interruption that is just being delivered.
     void disarm() {
@@ -79,6 +109,9 @@ class Request final : public Cancel {
     WaitingRequests* waiting_;
     std::atomic<bool> armed_{false};
     std::atomic<bool> late_{false};
+    std::atomic<bool> stuck_{false};
+    std::atomic<bool> answered_{false};
+    std::atomic<bool> answered_elsewhere_{false};  // the last that cancelled() does with this
     std::chrono::steady_clock::time_point since_{};
 };
 

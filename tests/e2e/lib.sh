@@ -107,6 +107,13 @@ ended() { # SERVER CODE
 	((code == $2)) || fail "dmfs ended with $code, and not $2: $(tail -n 5 "$T/daemon.log")"
 	for i in "${!SERVERS[@]}"; do [[ ${SERVERS[i]} != "$1" ]] || SERVERS[i]=; done
 }
+# The daemon ends by itself, well or since something below did not answer.
+ended_somehow() { # SERVER
+	local i
+	until_true 15 gone "$1" || fail "dmfs is still there: $(cat "/proc/$1/wchan" 2>/dev/null)"
+	wait "$1" || true
+	for i in "${!SERVERS[@]}"; do [[ ${SERVERS[i]} != "$1" ]] || SERVERS[i]=; done
+}
 # Not by `dmfs`, whose refusals are tested elsewhere.
 new_volume() { # NAME TABLE
 	"${AS[@]}" mkdir "$DMFS_MOUNT/.control/$1"

@@ -133,3 +133,11 @@ TEST_CASE("moved memory takes its block along") {
     CHECK(moved.data() == data);
     CHECK(memcmp(moved.data(), "abc", 3) == 0);
 }
+
+TEST_CASE("a block that is put aside has its bytes when it is looked at") {
+    std::string text(3 * 4096 + 17, 'a');
+    text.back() = 'z';
+    Buffer aside = Buffer::aside(reinterpret_cast<const std::byte*>(text.data()), text.size());
+    Buffer moved(std::move(aside));
+    CHECK(memcmp(moved.data(), text.data(), text.size()) == 0);
+}

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <map>
 #include <random>
 #include <vector>
@@ -19,6 +20,7 @@ class SimExecutor final : public Executor {
     explicit SimExecutor(Random& random) : random_(random) {}
 
     void submit(Operation& operation) override {
+        assert(operation.done == nullptr);  // no files here
         operation.result = 0;
         ready_.push_back(operation.waiter);
     }

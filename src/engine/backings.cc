@@ -1,0 +1,134 @@
+#include "engine/backings.h"
+
+#include <chrono>
+
+#include "engine/executor.h"
+#include "engine/flights.h"
+#include "engine/wait.h"
+
+namespace dmfs {
+
+namespace {
+
+constexpr std::chrono::milliseconds kBetweenLooks{100};
+
+std::atomic<uint64_t> next_serial{1};
+
+thread_local uint64_t slot_of = 0;  // whose slot it is
+thread_local InlineSlot* slot_here = nullptr;
+
+}  // namespace
+
+Backings::Backings(Executor& executor) : executor_(executor), serial_(next_serial.fetch_add(1)) {}
+
+Backings::~Backings() { unwatch(); }
+
+void Backings::unwatch() {
+    {
+        std::lock_guard guard(mutex_);
+        stop_ = true;
+    }
+    stopping_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Backings::add(Flights* flights) {
+    std::lock_guard guard(mutex_);
+    all_.insert(flights);
+}
+
+void Backings::remove(Flights* flights) {
+    std::lock_guard guard(mutex_);
+    all_.erase(flights);
+}
+
+void Backings::watch(std::function<void()> replace) {
+    replace_ = std::move(replace);
+    thread_ = std::thread([this] { run(); });
+}
+
+void Backings::end_waits() {
+    std::lock_guard guard(mutex_);
+    for (Flights* each : all_) each->let_go(0);
+}
+
+void Backings::abandoned(const Identity& identity, bool changes) {
+    std::lock_guard guard(abandoned_mutex_);
+    all_abandoned_++;
+    if (changes) writes_[identity]++;
+}
+
+void Backings::landed(const Identity& identity, bool changes) {
+    std::lock_guard guard(abandoned_mutex_);
+    all_abandoned_--;
+    if (changes && --writes_[identity] == 0) writes_.erase(identity);
+}
+
+size_t Backings::abandoned_writes(const Identity& identity) const {
+    std::lock_guard guard(abandoned_mutex_);
+    auto found = writes_.find(identity);
+    return found == writes_.end() ? 0 : found->second;
+}
+
+size_t Backings::abandoned() const {
+    std::lock_guard guard(abandoned_mutex_);
+    return all_abandoned_;
+}
+
+InlineSlot& Backings::slot() {
+    if (slot_of == serial_) return *slot_here;
+    std::lock_guard guard(mutex_);
+    slot_here = &slots_.emplace_back();
+    slot_of = serial_;
+    return *slot_here;
+}
+
+void Backings::run() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_.wait_for(lock, kBetweenLooks, [this] { return stop_; })) look();
+}
+
+// The call in this slot is late, unless it has just ended.
+bool Backings::lend(InlineSlot& slot, uint64_t state) {
+    if (!slot.state.compare_exchange_strong(state, state | InlineSlot::kHeld, std::memory_order_acq_rel))
+        return false;
+    if (Cancel* cancel = slot.whose.load(std::memory_order_relaxed)) cancel->stuck();
+    slot.state.store(state | InlineSlot::kLent, std::memory_order_release);
+    return true;
+}
+
+// Under the mutex: none of them goes meanwhile.
+void Backings::look() {
+    std::map<const Flights*, size_t> late;
+    size_t stuck = 0, fresh = 0;
+    for (InlineSlot& slot : slots_) {
+        uint64_t state = slot.state.load(std::memory_order_acquire);
+        const Flights* where = slot.where.load(std::memory_order_relaxed);
+        bool within = (state & 1) != 0, lent = (state & InlineSlot::kLent) != 0;
+        if (within && !lent && state == slot.seen && lend(slot, state)) {
+            state |= InlineSlot::kLent;
+            lent = true;
+            fresh++;
+        }
+        slot.seen = state;
+        if (!within || !lent) continue;
+        stuck++;
+        late[where]++;
+    }
+    stuck_.store(stuck, std::memory_order_release);
+    for (; fresh > 0; fresh--) {
+        executor_.return_inline_turn();
+        int spare = spare_.load(std::memory_order_relaxed);
+        if (spare > 0)
+            spare_.fetch_sub(1, std::memory_order_relaxed);
+        else
+            replace_();
+    }
+    int64_t now_ns = executor_.now_ns();
+    for (Flights* each : all_) {
+        auto found = late.find(each);
+        each->look(now_ns, found == late.end() ? 0 : found->second);
+    }
+}
+
+}  // namespace dmfs

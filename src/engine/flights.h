@@ -1,0 +1,87 @@
+// Flights: the operations of one backing that are under way, and may never come back.
+//
+//     room (32)  ->  under way  ->  landed: who waits goes on
+//        |               |
+//        |               +------->  abandoned (killed, or let_go): who waits gets its error at
+//     who finds none                once; the operation keeps its memory and its file until
+//     waits, killable               it lands, and what overlaps it waits for that
+//
+// What is slow is made on threads of its own (Executor::operating), so that a dead server or
+// disk holds up neither io_uring's workers nor anybody else's requests.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "engine/device.h"
+#include "engine/executor.h"
+#include "engine/wait.h"
+
+namespace dmfs {
+
+class Flights {
+  public:
+    // Of one device; it is one of the 512 of a mount that threads can make at a time.
+    static constexpr size_t kMost = 32;
+
+    // `remote`: a server is asked, so it is slow from the start. `owner` gives what keeps the
+    // file open.
+    Flights(Executor& executor, std::string name, std::function<std::shared_ptr<void>()> owner);
+    Flights(const Flights&) = delete;
+    Flights& operator=(const Flights&) = delete;
+    ~Flights();
+
+    // Who it is, and whether a server is asked, so that it is slow from the start. Before the first.
+    void settle(Identity identity, bool remote);
+
+    // Whether no call may be made on the thread that brings a request.
+    bool slow() const { return slow_.load(std::memory_order_relaxed); }
+    bool remote() const { return remote_; }
+
+    // The bytes done, or a negative errno: EINTR if cancelled, EIO if let go. `memory`: where
+    // operation.data points into.
+    Task<int64_t> make(Operation operation, Memory* memory, Cancel* cancel);
+
+    // Those who have waited longer get EIO. While such operations are under way, so does whoever comes.
+    void let_go(int64_t longer_than_ns);
+    // To be called now and then: what is late makes the device slow, and is said in the log.
+    // `inline_late`: calls that were made on a thread that brought them.
+    void look(int64_t now_ns, size_t inline_late);
+
+  private:
+    struct Flight;
+
+    Task<Status> enter(Operation::Kind kind, Cancel* cancel);
+    Task<Status> enter_later(Cancel* cancel);
+    void leave();
+    Task<Status> behind_abandoned(Operation operation, Cancel* cancel);
+    Task<Status> behind_overlapping(Operation operation, Cancel* cancel);
+    bool overlaps_abandoned(const Operation& operation);
+    void depart(Flight& flight);
+    void land(Flight* flight);
+    int64_t arrive(std::unique_ptr<Flight> flight, Status status);
+    static Task<Status> fly(Flight* flight);
+    static void landed(Operation& operation);
+
+    Executor& executor_;
+    const std::string name_;
+    const std::function<std::shared_ptr<void>()> owner_;
+    Identity identity_;
+    bool remote_ = false;
+    std::atomic<bool> slow_{false};
+    std::atomic<bool> given_up_{false};  // let_go() had something to do, and it has not landed
+    std::atomic<size_t> abandoned_{0};
+
+    WaitQueue room_;
+    size_t under_way_ = 0;  // under the queue's mutex; who waits is handed another's place
+    WaitQueue waiting_;     // for their own; its mutex guards what follows
+    Flight* first_ = nullptr;
+    WaitQueue overlapping_;  // for those that are abandoned
+
+    // Of look() alone.
+    int quiet_looks_ = 0;
+    bool said_ = false;
+};
+
+}  // namespace dmfs

@@ -1,0 +1,83 @@
+#include "fs/block_counts.h"
+
+#include <algorithm>
+
+namespace dmfs::fs {
+
+namespace {
+
+constexpr std::chrono::seconds kFresh{1};
+constexpr std::chrono::milliseconds kPatience{50};
+constexpr size_t kMostAsking = 32;  // of a mount: the rest of the threads is for other calls
+
+}  // namespace
+
+uint64_t BlockCounts::known(Volume& volume) {
+    std::lock_guard guard(mutex_);
+    auto found = counts_.find(volume.id());
+    bool is_known = found != counts_.end() && found->second->known;
+    return is_known ? std::min<uint64_t>(found->second->blocks, volume.size()) : volume.size();
+}
+
+void BlockCounts::forget(uint64_t id) {
+    std::lock_guard guard(mutex_);
+    counts_.erase(id);
+}
+
+Task<Status> BlockCounts::renew(std::shared_ptr<VolumeFile> file) {
+    Moment now = std::chrono::steady_clock::now();
+    std::shared_ptr<Count> count;
+    Moment asked;
+    bool ask_now = false;
+    {
+        std::lock_guard guard(mutex_);
+        std::shared_ptr<Count>& entry = counts_[file->volume().id()];
+        if (!entry) entry = std::make_shared<Count>();
+        count = entry;
+        bool never = count->asked == Moment();
+        if (!count->asking && (never || now - count->asked >= kFresh) && asking_ < kMostAsking) {
+            ask_now = true;
+            count->asking = true;
+            count->asked = now;
+            asking_++;
+        }
+        asked = count->asked;
+    }
+    if (ask_now) executor_.spawn(ask(this, std::move(file), count));
+    if (!count->asking || now - asked >= kPatience) return Task<Status>::ready(kOk);
+    return wait(std::move(count), kPatience - (now - asked));
+}
+
+Task<Status> BlockCounts::ask(BlockCounts* self, std::shared_ptr<VolumeFile> file,
+                              std::shared_ptr<Count> count) {
+    Blocking::Enter enter = self->executor_.blocking().enter();
+    co_await enter;
+    uint64_t blocks = file->blocks();
+    {
+        std::lock_guard guard(self->mutex_);
+        count->blocks = blocks;
+        count->known = true;
+        count->asking = false;
+        self->asking_--;
+    }
+    self->changed_.wake_all();
+    co_return kOk;
+}
+
+Task<Status> BlockCounts::wait(std::shared_ptr<Count> count, std::chrono::nanoseconds most) {
+    std::atomic<bool> late{false};
+    Timer timer([this, &late] {
+        late = true;
+        changed_.wake_all();
+    });
+    executor_.arm(timer, executor_.now_ns() + most.count());
+    std::function<bool()> must_wait = [&] { return count->asking && !late; };
+    while (must_wait()) {
+        Status status = co_await changed_.wait(must_wait);
+        static_cast<void>(status);
+    }
+    executor_.disarm(timer);
+    co_return kOk;
+}
+
+}  // namespace dmfs::fs

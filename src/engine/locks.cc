@@ -44,27 +44,55 @@ void Lock::release() {
     waiting_.wake_one([this] { held_ = waiting_.size() > 0; });
 }
 
-bool RangeLock::try_take(Range range) {
-    for (const Range& other : held_)
+// Whether none that came before it overlaps it.
+bool RangeLock::is_first(const Range& range) const {
+    for (const Range& other : ranges_) {
+        if (other.number >= range.number) break;
         if (other.from < range.end && range.from < other.end) return false;
-    held_.push_back(range);
+    }
     return true;
 }
 
 Task<Status> RangeLock::acquire(uint64_t from, uint64_t end, Cancel* cancel) {
-    Range range{from, end};
-    if (waiting_.locked([&] { return try_take(range); })) return Task<Status>::ready(kOk);
-    return take_later(
-        &waiting_, [this, range] { return try_take(range); }, cancel);
+    Range range{from, end, 0};
+    bool taken = waiting_.locked([&] {
+        range.number = numbers_;
+        if (!is_first(range)) return false;
+        numbers_++;
+        ranges_.push_back(range);
+        return true;
+    });
+    if (taken) return Task<Status>::ready(kOk);
+    return wait(range, cancel);
+}
+
+Task<Status> RangeLock::wait(Range range, Cancel* cancel) {
+    bool taken = waiting_.locked([&] {
+        range.number = numbers_++;
+        ranges_.push_back(range);
+        return is_first(range);
+    });
+    std::function<bool()> must_wait = [&] { return !is_first(range); };
+    while (!taken) {
+        Status status = co_await waiting_.wait(must_wait, cancel);
+        if (!status) {
+            waiting_.wake_all(kOk, [&] { remove(std::ranges::find(ranges_, range.number, &Range::number)); });
+            co_return status;
+        }
+        taken = waiting_.locked([&] { return is_first(range); });
+    }
+    co_return kOk;
 }
 
 void RangeLock::release(uint64_t from, uint64_t end) {
-    waiting_.wake_all(kOk, [&] {
-        auto found = std::find(held_.begin(), held_.end(), Range{from, end});
-        assert(found != held_.end());
-        *found = held_.back();
-        held_.pop_back();
-    });
+    // The first that is the same is held, since the others overlap it.
+    auto same = [&](const Range& range) { return range.from == from && range.end == end; };
+    waiting_.wake_all(kOk, [&] { remove(std::ranges::find_if(ranges_, same)); });
+}
+
+void RangeLock::remove(std::vector<Range>::iterator range) {
+    assert(range != ranges_.end());
+    ranges_.erase(range);
 }
 
 bool KeyLock::try_take(uint64_t key) { return held_.insert(key).second; }

@@ -47,8 +47,8 @@ class Lock {
     bool held_ = false;  // under the queue's mutex
 };
 
-// Ranges [from, end) of which no two that overlap are held at a time. Who waits for
-// one range does not keep others from theirs.
+// Ranges [from, end) of which no two that overlap are held at a time: first come, first
+// served. Who waits keeps back those that came later and overlap it, and nobody else.
 class RangeLock {
   public:
     explicit RangeLock(Executor& executor) : waiting_(executor) {}
@@ -59,13 +59,17 @@ class RangeLock {
   private:
     struct Range {
         uint64_t from, end;
-        friend bool operator==(const Range&, const Range&) = default;
+        uint64_t number;  // in the order they came
     };
 
-    bool try_take(Range range);
+    Task<Status> wait(Range range, Cancel* cancel);
+    bool is_first(const Range& range) const;
+    void remove(std::vector<Range>::iterator range);
 
     WaitQueue waiting_;
-    std::vector<Range> held_;  // under the queue's mutex
+    // Under the queue's mutex.
+    std::vector<Range> ranges_;  // held or waited for, in the order they came
+    uint64_t numbers_ = 0;
 };
 
 // Keys (the number of a chunk or a region) of which each is held once at a time.

@@ -28,6 +28,7 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
         Sector count = 0;
         std::optional<Memory> data;  // of a write; without: zeros
         std::string mark;
+        uint64_t number = 0;  // of the change, in the order in which they were done
     };
     using Entries = std::list<Entry>;
 
@@ -39,6 +40,8 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
     // EINTR: killed meanwhile. Else it never fails: an error ends the logging.
     Task<Status> write(Cancel* cancel = nullptr);
 
+    // Ends the logging for as long as the table lives.
+    void give_up(const std::string& why);
     bool enabled() const;
     // What the status shows: entries, the last sector that is taken, whether it goes on.
     struct State {
@@ -56,7 +59,6 @@ class LogWriter : public std::enable_shared_from_this<LogWriter> {
     Task<Status> write_record(Entry* entry, Sector at);
     Task<Status> write_super();
     Task<Status> write_block(Sector at);
-    void give_up(const std::string& why);
 
     Executor& executor_;
     Device& log_;

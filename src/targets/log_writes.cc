@@ -7,21 +7,30 @@
 //     LOG      |s|e|data|e|data|..    a super, and entries in order (formats/write_log.h)
 //
 // The log has what a disk with a cache would have after a crash. Writes and discards are
-// kept in memory in the order in which they were answered. A flush takes those that were
-// there when it came; when it is done they are logged, and then the flush. A FUA write is
-// logged when it is done, a mark at once:
+// kept in memory in the order in which they were done. A flush covers those that were
+// there when it came; when it is done they are logged, if no other flush has done it, and
+// then the flush. A FUA write is logged when it is done, a mark at once:
 //
 //     W1 W2 W3 C3 C2 Wflush C1 Cflush    logs    W3 W2 flush, and W1 with the next flush
+//
+// Changes of the same sectors stand in the log in the order in which the device had them,
+// or a replay would give what the device never had. So those that overlap are done one
+// after the other, first come, first served; and what is kept of a FUA write's sectors is
+// logged before it. (The kernel does neither.)
 //
 // The flush, the FUA write and the message are answered when the log has them, or when
 // who sent them is killed; then the log gets them all the same. What no
 // flush came for is logged when the table goes, and then the mark "dm-log-writes-end".
 //
 // A crash of the daemon loses what is in memory: nothing that a flush was answered for.
-// A log that is full, or fails, ends; the data are served without it.
+// A log that is full, or fails, or would have to keep more than kMostKept, ends; the data
+// are served without it.
 
+#include <algorithm>
 #include <mutex>
+#include <vector>
 
+#include "engine/locks.h"
 #include "formats/write_log.h"
 #include "targets/log_writer.h"
 #include "targets/one_device.h"
@@ -30,6 +39,8 @@
 namespace dmfs {
 
 namespace {
+
+constexpr size_t kMostKept = size_t{1} << 30;  // bytes
 
 // The device was not touched: the request was cancelled before, or is not for it.
 bool not_taken(Status status) {
@@ -45,17 +56,20 @@ class LogWrites final : public OneDevice {
     LogWrites(TargetSetup& setup, Device& device, Device& log)
         : OneDevice(device, setup.length(), setup.row_start()),
           log_(std::make_shared<LogWriter>(setup.executor(), log, device.limits().logical_block,
-                                           setup.writable())) {}
+                                           setup.writable())),
+          changes_(setup.executor()) {}
 
     Task<Status> io(Bio bio) override {
         if (bio.op == Op::flush) return flush(bio);
         if (bio.op == Op::read || !log_->enabled()) return device().io(below(bio));
         bio = below(bio);
+        Task<Status> turn = changes_.acquire(bio.sector, bio.end(), bio.cancel);
+        if (!turn.is_ready()) return change_later(std::move(turn), bio);
         Entries entries = entries_of(bio);
         Task<Status> task = device().io(bio);
         if (!task.is_ready() || bio.fua) return change(std::move(task), std::move(entries), bio);
         Status status = std::move(task).value();
-        keep(std::move(entries), status);
+        keep(std::move(entries), status, bio);
         return Task<Status>::ready(status);
     }
 
@@ -93,11 +107,19 @@ class LogWrites final : public OneDevice {
     static Entries entries_of(const Bio& bio);
     Task<Status> flush(Bio bio);
     Task<Status> change(Task<Status> task, Entries entries, Bio bio);
-    void keep(Entries entries, Status status);
+    Task<Status> change_later(Task<Status> turn, Bio bio);
+    void keep(Entries entries, Status status, const Bio& bio);
+    Entries take_overlapping(const Bio& bio);
+    static size_t weight(const Entry& entry) {
+        return sizeof(Entry) + (entry.data ? entry.data->bytes() : 0);
+    }
 
     const std::shared_ptr<LogWriter> log_;
-    mutable std::mutex mutex_;
+    RangeLock changes_;         // by sectors of the device; until they have their place in the log
+    mutable std::mutex mutex_;  // also while unflushed_ is appended to the log
     Entries unflushed_;
+    size_t kept_bytes_ = 0;  // of unflushed_
+    uint64_t changes_done_ = 0;
 };
 
 // What the log will have of a change, data and all: the caller's memory is soon another's.
@@ -117,41 +139,93 @@ LogWriter::Entries LogWrites::entries_of(const Bio& bio) {
     return entries;
 }
 
-// A change that failed may have been done in part: it is logged, as in the kernel.
-void LogWrites::keep(Entries entries, Status status) {
-    if (not_taken(status)) return;
-    std::lock_guard guard(mutex_);
-    if (log_->enabled()) unflushed_.splice(unflushed_.end(), entries);
+// A change that failed may have been done in part: it is logged, as in the kernel. A FUA
+// write is appended to the log, all others wait for a flush.
+void LogWrites::keep(Entries entries, Status status, const Bio& bio) {
+    Entries too_much;
+    if (!not_taken(status)) {
+        std::lock_guard guard(mutex_);
+        if (bio.fua) {
+            Entries before = take_overlapping(bio);
+            entries.splice(entries.begin(), before);
+            log_->append(std::move(entries));
+        } else if (log_->enabled()) {
+            entries.front().number = ++changes_done_;
+            kept_bytes_ += weight(entries.front());
+            unflushed_.splice(unflushed_.end(), entries);
+            if (kept_bytes_ > kMostKept) {
+                too_much.swap(unflushed_);
+                kept_bytes_ = 0;
+            }
+        }
+    }
+    if (!too_much.empty()) log_->give_up("1 GiB was written without a flush");
+    changes_.release(bio.sector, bio.end());
+}
+
+// What is kept of these sectors, and what lies below that; under the mutex.
+LogWrites::Entries LogWrites::take_overlapping(const Bio& bio) {
+    struct Range {
+        Sector from, end;
+    };
+    std::vector<Range> ranges{{bio.sector, bio.end()}};
+    Entries taken;
+    for (auto at = unflushed_.end(); at != unflushed_.begin();) {
+        auto entry = std::prev(at);
+        Sector from = entry->sector, end = entry->sector + entry->count;
+        bool overlaps = std::ranges::any_of(
+            ranges, [&](const Range& range) { return range.from < end && from < range.end; });
+        if (!overlaps) {
+            at = entry;
+            continue;
+        }
+        ranges.push_back({from, end});
+        kept_bytes_ -= weight(*entry);
+        taken.splice(taken.begin(), unflushed_, entry);
+    }
+    return taken;
 }
 
 Task<Status> LogWrites::change(Task<Status> task, Entries entries, Bio bio) {
     Status status = co_await task;
-    if (!bio.fua) {
-        keep(std::move(entries), status);
-        co_return status;
-    }
-    if (not_taken(status)) co_return status;
-    log_->append(std::move(entries));
+    keep(std::move(entries), status, bio);
+    if (!bio.fua || not_taken(status)) co_return status;
     Task<Status> logging = log_->write(bio.cancel);
     Status logged = co_await logging;
     co_return status.and_then(logged);
 }
 
+// Behind others that change the same sectors.
+Task<Status> LogWrites::change_later(Task<Status> turn, Bio bio) {
+    Status status = co_await turn;
+    if (!status) co_return status;
+    Entries entries = entries_of(bio);
+    Task<Status> changing = change(device().io(bio), std::move(entries), bio);
+    status = co_await changing;
+    co_return status;
+}
+
+// It covers what is kept now. A later flush that is done before this one covers that, too,
+// and then has logged it.
 Task<Status> LogWrites::flush(Bio bio) {
-    Entries covered;
+    uint64_t covered = 0;
     {
         std::lock_guard guard(mutex_);
-        covered.swap(unflushed_);
+        covered = changes_done_;
     }
     Task<Status> flushing = device().io(bio);
     Status status = co_await flushing;
-    if (not_taken(status)) {
+    if (not_taken(status)) co_return status;
+    {
         std::lock_guard guard(mutex_);
-        unflushed_.splice(unflushed_.begin(), covered);
-        co_return status;
+        auto end = unflushed_.end();
+        while (end != unflushed_.begin() && std::prev(end)->number > covered) end--;
+        Entries entries;
+        entries.splice(entries.end(), unflushed_, unflushed_.begin(), end);
+        for (const Entry& entry : entries) kept_bytes_ -= weight(entry);
+        entries.push_back(Entry{.flags = write_log::kFlush, .data = {}, .mark = {}});
+        log_->append(std::move(entries));
     }
-    covered.push_back(Entry{.flags = write_log::kFlush, .data = {}, .mark = {}});
-    log_->append(std::move(covered));
     Task<Status> logging = log_->write(bio.cancel);
     Status logged = co_await logging;
     co_return status.and_then(logged);

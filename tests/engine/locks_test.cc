@@ -192,6 +192,27 @@ TEST_CASE("who is cancelled while it waits for a range does not hold it") {
     lock.release(0, 8);
 }
 
+TEST_CASE("ranges that overlap are served in the order they came, and one that is cancelled steps aside") {
+    Running executor;
+    RangeLock lock(*executor);
+    CHECK(lock.acquire(0, 10).is_ready());
+    Cancel cancel;
+    Pending<Status> cancelled = begin(*executor, lock.acquire(5, 30, &cancel));
+    a_moment();
+    Pending<Status> behind = begin(*executor, lock.acquire(20, 40));
+    a_moment();
+    CHECK_FALSE(behind.done());  // nobody has it, but one came before
+    Pending<Status> last = begin(*executor, lock.acquire(0, 1));
+    cancel.request();
+    CHECK(cancelled.get() == Status(EINTR));
+    CHECK(behind.get() == kOk);
+    CHECK_FALSE(last.done());
+    lock.release(0, 10);
+    CHECK(last.get() == kOk);
+    lock.release(0, 1);
+    lock.release(20, 40);
+}
+
 TEST_CASE("no two hold an overlapping range, whatever the threads") {
     Running executor;
     RangeLock lock(*executor);

@@ -316,8 +316,7 @@ TEST_CASE("tables that are live at the end are closed from the top down") {
 }
 
 // Random requests, one after the other, against a model: a disk with a cache that writes
-// back at a flush, in order. A FUA write goes past the cache, and what older data the cache
-// has of its sectors comes behind it, as in the kernel's log.
+// back at a flush, in order, and before a FUA write what it has of the same sectors.
 TEST_CASE("replaying a log up to any flush or FUA write gives what the model has there") {
     uint32_t seed = std::random_device{}();
     INFO("seed " << seed);
@@ -347,6 +346,18 @@ TEST_CASE("replaying a log up to any flush or FUA write gives what the model has
                 for (const Change& each : cache) apply(each);
                 cache.clear();
             } else if (fua) {
+                std::vector<bool> below(64);  // what is written before it, and what that covers
+                std::fill_n(below.begin() + static_cast<std::ptrdiff_t>(sector), count, true);
+                std::vector<Change> first, kept;
+                for (; !cache.empty(); cache.pop_back()) {
+                    auto from = below.begin() + static_cast<std::ptrdiff_t>(cache.back().sector);
+                    auto end = from + static_cast<std::ptrdiff_t>(sectors_in(cache.back().data.size()));
+                    bool overlaps = std::find(from, end, true) != end;
+                    if (overlaps) std::fill(from, end, true);
+                    (overlaps ? first : kept).push_back(cache.back());
+                }
+                for (; !first.empty(); first.pop_back()) apply(first.back());
+                cache.assign(kept.rbegin(), kept.rend());
                 apply(change);
             } else {
                 cache.push_back(std::move(change));
@@ -370,6 +381,109 @@ TEST_CASE("replaying a log up to any flush or FUA write gives what the model has
             point++;
         }
         CHECK(point == points.size());
+        CHECK(memcmp(disk.data(), world.d.at(0), disk.size()) == 0);
     }
     CHECK(compared_with_device > 0);
+}
+
+TEST_CASE("writes that overlap go to the device of log-writes one after the other, others do not wait") {
+    World world;
+    world.d.hold(Op::write);
+    Memory a(bytes_of(4)), b(bytes_of(4)), c(bytes_of(4));
+    stamp(a.data(), 2, 8);
+    stamp(b.data(), 3, 8);
+    Cancel killed;
+    Pending<Status> first = begin(*world.executor, world.table->io(bio_of(Op::write, 8, 4, &a)));
+    Pending<Status> second = begin(*world.executor, world.table->io(bio_of(Op::write, 5, 4, &b)));
+    REQUIRE(soon([&] { return world.d.held() == 1; }));
+    Pending<Status> third = begin(*world.executor, world.table->io(bio_of(Op::write, 5, 1, &c, &killed)));
+    Pending<Status> zeros = begin(*world.executor, world.table->io(bio_of(Op::write_zeroes, 10, 4)));
+    Pending<Status> apart = begin(*world.executor, world.table->io(bio_of(Op::write, 30, 4, &c)));
+    REQUIRE(soon([&] { return world.d.held() == 2; }));
+    a_moment();
+    CHECK(world.d.count(Op::write) == 2);
+    CHECK_FALSE(zeros.done());
+    killed.request();
+    CHECK(third.get() == Status(EINTR));
+    world.d.let_go();
+    CHECK(first.get() == kOk);
+    CHECK(second.get() == kOk);
+    CHECK(zeros.get() == kOk);
+    CHECK(apart.get() == kOk);
+    CHECK(world.d.count(Op::write) == 3);
+}
+
+TEST_CASE("a flush that overtakes another logs what both cover, in the order of the device") {
+    World world;
+    CHECK(world.io(Op::write, 8, 8, 2) == kOk);
+    world.d.hold(Op::flush);
+    Pending<Status> slow = begin(*world.executor, world.table->io(flush_bio()));
+    REQUIRE(soon([&] { return world.d.held() == 1; }));
+    world.d.hold(Op::discard);  // flushes go through from here on
+    CHECK(world.io(Op::write, 9, 1, 3) == kOk);
+    CHECK(world.io(Op::flush, 0, 0) == kOk);
+    CHECK(world.io(Op::write, 8, 1, 4) == kOk);
+    CHECK_FALSE(slow.done());
+    world.d.let_go();
+    CHECK(slow.get() == kOk);
+    world.mark("m");
+    CHECK(world.told() == "write 8+8, write 9+1, flush, flush, mark m");
+    world.close();
+    CHECK(world.told() == "write 8+8, write 9+1, flush, flush, mark m, write 8+1, mark dm-log-writes-end");
+}
+
+TEST_CASE("what is kept of a FUA write's sectors is logged before it, and nothing else is") {
+    World world;
+    CHECK(world.io(Op::write, 8, 8, 2) == kOk);
+    CHECK(world.io(Op::write, 30, 2, 2) == kOk);
+    CHECK(world.io(Op::discard, 15, 5) == kOk);
+    CHECK(world.io(Op::write, 19, 1, 3, true) == kOk);
+    CHECK(world.told() == "write 8+8, discard 15+5, write fua 19+1");
+    CHECK(world.io(Op::flush, 0, 0) == kOk);
+    world.mark("m");
+    CHECK(world.told() == "write 8+8, discard 15+5, write fua 19+1, write 30+2, flush, mark m");
+}
+
+namespace {
+
+Task<Status> change_at_random(World* world, uint32_t seed, int rounds) {
+    std::mt19937 random(seed);
+    Memory memory(bytes_of(8));
+    for (int i = 0; i < rounds; i++) {
+        Sector sector = random() % 56, count = 1 + random() % 8;
+        Op op = std::vector{Op::flush, Op::discard, Op::write, Op::write, Op::write}[random() % 5];
+        for (Sector s = 0; s < count; s++) stamp(memory.data() + bytes_of(s), random(), sector + s);
+        Bio bio = bio_of(op, sector, op == Op::flush ? 0 : count, &memory);
+        bio.fua = op == Op::write && random() % 4 == 0;
+        Task<Status> changing = world->table->io(bio);
+        Status status = co_await changing;
+        if (!status) co_return status;
+    }
+    co_return kOk;
+}
+
+}  // namespace
+
+TEST_CASE("the log of many writers at once, replayed, gives what the device has") {
+    uint32_t seed = std::random_device{}();
+    INFO("seed " << seed);
+    for (uint32_t round = 0; round < 8; round++) {
+        World world(1 << 16);
+        std::vector<std::byte> disk(world.d.at(0), world.d.at(64));
+        std::vector<Pending<Status>> writers;
+        world.d.hold();
+        for (uint32_t i = 0; i < 8; i++)
+            writers.push_back(begin(*world.executor, change_at_random(&world, seed + 8 * round + i, 100)));
+        a_moment();
+        world.d.let_go();
+        for (int i = 0; i < 20; i++) {  // some of them have to wait for the device
+            world.d.hold(i % 3 == 0 ? Op::flush : Op::write);
+            std::this_thread::yield();
+            world.d.let_go();
+        }
+        for (Pending<Status>& each : writers) CHECK(each.get() == kOk);
+        world.close();
+        for (const Record& record : world.records()) repeat(world, record, disk);
+        CHECK(memcmp(disk.data(), world.d.at(0), disk.size()) == 0);
+    }
 }

@@ -97,6 +97,56 @@ TEST_CASE("clearing keeps what is under way") {
     CHECK(statistics.print(0, 0, 1, false).starts_with("0+128 0 0 0 0 0 0 0 0 0 "));
 }
 
+TEST_CASE("all statistics together take a limited memory, and give it back") {
+    Running executor;
+    const uint64_t before = Statistics::bytes_in_use();
+    {
+        Statistics one(*executor), other(*executor);
+        one.create({.start = 0, .end = 1 << 16, .step = 1});
+        const uint64_t with_one = Statistics::bytes_in_use();
+        CHECK(with_one > before + (1 << 16) * 100);
+        other.create({.start = 0, .end = 1 << 16, .step = 1, .boundaries = {1, 2}});
+        CHECK(Statistics::bytes_in_use() > with_one + (1 << 16) * 124);
+        // 8 million areas with 16 buckets each: more than there is for a mount.
+        Statistics::Region large{.start = 0, .end = 8388608, .step = 1};
+        for (uint64_t bound = 1; bound < 16; bound++) large.boundaries.push_back(bound);
+        const uint64_t with_both = Statistics::bytes_in_use();
+        try {
+            other.create(large);
+            FAIL("taken");
+        } catch (const Refused& refused) {
+            CHECK(refused.error() == ENOMEM);
+        }
+        CHECK(Statistics::bytes_in_use() == with_both);
+        one.remove(0);
+        CHECK(Statistics::bytes_in_use() == with_both - (with_one - before));
+    }
+    CHECK(Statistics::bytes_in_use() == before);
+}
+
+TEST_CASE("a print of too many numbers is refused before anything is cleared, its parts are not") {
+    Running executor;
+    Counted counted(*executor);
+    Statistics statistics(*executor);
+    statistics.create({.start = 0, .end = 300000, .step = 1, .precise = true});
+    WatchedRequest request = counted.request(Op::read, 5, 1, executor->now_ns() + kLater);
+    statistics.begun(request);
+    request.ended_ns = request.began_ns;
+    statistics.ended(request);
+    try {
+        statistics.print(0, 0, UINT64_MAX, true);
+        FAIL("taken");
+    } catch (const Refused& refused) {
+        CHECK(refused.error() == EOVERFLOW);
+    }
+    CHECK(statistics.print(0, 5, 1, false).starts_with("5+1 1 "));
+    std::string part = statistics.print(0, 0, 3000, true);
+    CHECK(std::count(part.begin(), part.end(), '\n') == 3000);
+    CHECK(statistics.print(0, 5, 1, false).starts_with("5+1 0 "));
+    statistics.clear(0);
+    CHECK(statistics.print(0, 300000, 1, false).empty());
+}
+
 TEST_CASE("regions come and go while requests run on many threads, and every one is counted") {
     Running executor;
     Counted counted(*executor);

@@ -218,3 +218,34 @@ TEST_CASE("sectors that were repaired stay so") {
     for (Sector s : {4, 7, 32759, 65537}) CHECK_FALSE(repaired.has(s));
     for (Sector s : {5, 6, 32760, 32767, 32768, 65535, 65536}) CHECK(repaired.has(s));
 }
+
+TEST_CASE("what was repaired is kept in ranges, and of those there are only so many") {
+    uint32_t seed = std::random_device{}();
+    INFO("seed " << seed);
+    std::mt19937 random(seed);
+    Repaired repaired, few(4);
+    repaired.put(0, uint64_t{1} << 55);
+    CHECK(repaired.ranges() == 1);
+    CHECK(repaired.has((uint64_t{1} << 55) - 1));
+    repaired.clear();
+    std::vector<bool> model(300);
+    for (int round = 0; round < 2000; round++) {
+        Sector from = random() % 280, end = from + 1 + random() % (round % 8 == 0 ? 20 : 2);
+        if (round % 200 == 0) {
+            repaired.clear();
+            few.clear();
+            model.assign(300, false);
+        }
+        repaired.put(from, end);
+        few.put(from, end);
+        std::fill(model.begin() + static_cast<long>(from), model.begin() + static_cast<long>(end), true);
+        size_t ranges = 0;
+        for (Sector s = 0; s < 300; s++) {
+            if (repaired.has(s) != model[s]) FAIL("sector " << s);
+            if (model[s] && !few.has(s)) FAIL("sector " << s << " is bad again");
+            if (model[s] && (s == 0 || !model[s - 1])) ranges++;
+        }
+        CHECK(repaired.ranges() == ranges);
+        CHECK(few.ranges() <= 4);
+    }
+}

@@ -1,6 +1,8 @@
 #include "targets/chaos/sectors.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace dmfs::chaos {
 
@@ -56,28 +58,43 @@ void Past::overlay(Sector from, Sector count, std::byte* data) const {
 }
 
 void Repaired::put(Sector from, Sector end) {
+    if (from >= end) return;
     std::lock_guard guard(mutex_);
-    while (from < end) {
-        std::unique_ptr<std::bitset<kPage>>& page = pages_[from / kPage];
-        if (!page) page = std::make_unique<std::bitset<kPage>>();
-        if (from % kPage == 0 && end - from >= kPage) {
-            page->set();
-            from += kPage;
-        } else {
-            page->set(from++ % kPage);
-        }
+    auto at = ranges_.upper_bound(from);
+    if (at != ranges_.begin() && std::prev(at)->second >= from) at = std::prev(at);
+    while (at != ranges_.end() && at->first <= end) {
+        from = std::min(from, at->first);
+        end = std::max(end, at->second);
+        at = ranges_.erase(at);
+    }
+    if (ranges_.size() < most_ || ranges_.empty()) {
+        ranges_.emplace_hint(at, from, end);
+        return;
+    }
+    // No room: the nearer neighbour grows over the gap.
+    bool before = at != ranges_.begin(), behind = at != ranges_.end();
+    if (before && (!behind || from - std::prev(at)->second <= at->first - end)) {
+        std::prev(at)->second = end;
+    } else {
+        Sector last = at->second;
+        ranges_.emplace_hint(ranges_.erase(at), from, last);
     }
 }
 
 void Repaired::clear() {
     std::lock_guard guard(mutex_);
-    pages_.clear();
+    ranges_.clear();
 }
 
 bool Repaired::has(Sector sector) const {
     std::lock_guard guard(mutex_);
-    auto page = pages_.find(sector / kPage);
-    return page != pages_.end() && page->second->test(sector % kPage);
+    auto behind = ranges_.upper_bound(sector);
+    return behind != ranges_.begin() && std::prev(behind)->second > sector;
+}
+
+size_t Repaired::ranges() const {
+    std::lock_guard guard(mutex_);
+    return ranges_.size();
 }
 
 }  // namespace dmfs::chaos

@@ -3,10 +3,9 @@
 
 #pragma once
 
-#include <bitset>
 #include <cstddef>
 #include <list>
-#include <memory>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -44,18 +43,24 @@ class Past {
     std::unordered_map<Sector, Order::iterator> by_sector_;
 };
 
-// Sectors that were written, a bit for each: latent errors do not come back there.
+// Sectors that were written, in ranges: latent errors do not come back there.
 class Repaired {
   public:
+    // Some 64 MiB. Beyond that a gap is closed: what lies between two ranges counts as
+    // written, too.
+    static constexpr size_t kMostRanges = 1 << 20;
+
+    explicit Repaired(size_t most = kMostRanges) : most_(most) {}
+
     void put(Sector from, Sector end);
     void clear();
     bool has(Sector sector) const;
+    size_t ranges() const;
 
   private:
-    static constexpr Sector kPage = 32768;  // 4 KiB of bits for 16 MiB of the row
-
+    const size_t most_;
     mutable std::mutex mutex_;
-    std::unordered_map<Sector, std::unique_ptr<std::bitset<kPage>>> pages_;
+    std::map<Sector, Sector> ranges_;  // from -> end; none touches another
 };
 
 }  // namespace dmfs::chaos

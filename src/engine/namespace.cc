@@ -17,11 +17,31 @@ Namespace::~Namespace() {
         }
     }
     inactive.clear();
-    // From the top down: upper volumes keep lower ones open, and may still need them.
-    while (std::shared_ptr<Volume> volume = uppermost()) {
+    // From the top down: upper volumes keep lower ones open, and may still need them. Who
+    // becomes the uppermost is found among those that a closed table stood on.
+    std::vector<std::shared_ptr<Volume>> next;
+    {
+        std::lock_guard guard(mutex_);
+        for (auto& [name, volume] : names_)
+            if (volume->open_count_ == 0) next.push_back(volume);
+    }
+    for (;;) {
+        std::shared_ptr<Volume> volume;
+        while (!volume && !next.empty()) {
+            if (next.back()->live()) volume = std::move(next.back());
+            next.pop_back();
+        }
+        if (!volume) volume = uppermost();
+        if (!volume) break;
+        std::vector<std::shared_ptr<Volume>> below;
+        if (std::shared_ptr<Table> table = volume->live())
+            for (const std::shared_ptr<Device>& device : table->devices())
+                if (auto* each = dynamic_cast<Volume*>(device.get())) below.push_back(each->shared_from_this());
         executor_.spawn(end(std::move(volume)));
         std::unique_lock lock(mutex_);
         all_closed_.wait(lock, [this] { return closing_ == 0; });
+        for (std::shared_ptr<Volume>& each : below)
+            if (each->open_count_ == 0) next.push_back(std::move(each));
     }
     std::unique_lock lock(mutex_);
     all_closed_.wait(lock, [this] { return closing_ == 0; });

@@ -144,6 +144,7 @@ const option kLong[] = {
     {"ignore-corruption", no_argument, nullptr, kOwn},
     {"restart-on-corruption", no_argument, nullptr, kOwn},
     {"panic-on-corruption", no_argument, nullptr, kOwn},
+    {"error-as-corruption", no_argument, nullptr, kOwn},
     {"ignore-zero-blocks", no_argument, nullptr, kOwn},
     {"check-at-most-once", no_argument, nullptr, kOwn},
     {"use-tasklets", no_argument, nullptr, kOwn},

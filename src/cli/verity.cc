@@ -159,6 +159,12 @@ std::vector<std::string> features(const Made& made, const ReadFile& hash, const 
         {"check-at-most-once", "check_at_most_once"},   {"use-tasklets", "try_verify_in_tasklet"}};
     for (const auto& [option, word] : kFlags)
         if (own.has(option)) words.emplace_back(word);
+    if (own.has("error-as-corruption")) {
+        if (!own.has("restart-on-corruption") && !own.has("panic-on-corruption"))
+            throw Refused(EINVAL, "--error-as-corruption says nothing by itself",
+                          "--restart-on-corruption or --panic-on-corruption beside it");
+        words.emplace_back(own.has("panic-on-corruption") ? "panic_on_error" : "restart_on_error");
+    }
     if (!own.has("fec-device")) return words;
     // The parity covers the data, the tree, and what follows the tree on its device: up to
     // the parity, if that is there too.

@@ -49,6 +49,13 @@ struct Blake2s : CryptoPP::BLAKE2s {
     Blake2s() : CryptoPP::BLAKE2s(false, kBytes) {}
 };
 
+// The beginning of Whirlpool's digest: Linux' wp256 and wp384.
+template <size_t kBytes>
+struct ShortWhirlpool : CryptoPP::Whirlpool {
+    static constexpr int DIGESTSIZE = kBytes;
+    unsigned int DigestSize() const override { return kBytes; }
+};
+
 template <class Algorithm>
 std::unique_ptr<Hash> make() {
     return std::make_unique<CryptoppHash<Algorithm>>();
@@ -70,6 +77,7 @@ const std::vector<HashType>& hash_types() {
         type<CryptoPP::SHA3_256>("sha3-256"), type<CryptoPP::SHA3_384>("sha3-384"),
         type<CryptoPP::SHA3_512>("sha3-512"), type<CryptoPP::RIPEMD160>("rmd160"),
         type<CryptoPP::Whirlpool>("wp512"),   type<CryptoPP::SM3>("sm3"),
+        type<ShortWhirlpool<32>>("wp256"),    type<ShortWhirlpool<48>>("wp384"),
         type<Blake2b<20>>("blake2b-160"),     type<Blake2b<32>>("blake2b-256"),
         type<Blake2b<48>>("blake2b-384"),     type<Blake2b<64>>("blake2b-512"),
         type<Blake2s<16>>("blake2s-128"),     type<Blake2s<20>>("blake2s-160"),

@@ -7,14 +7,13 @@
 
 #include "base/endian.h"
 #include "crypto/md5.h"
+#include "crypto/scratch.h"
 
 namespace dmfs::crypt {
 
 namespace {
 
-void combine(std::byte* into, const std::byte* with, size_t bytes) {
-    for (size_t i = 0; i < bytes; i++) into[i] ^= with[i];
-}
+void combine(std::byte* into, const std::byte* with, size_t bytes) { dmfs::combine(into, with, into, bytes); }
 
 void store_be64(std::byte* to, uint64_t value) { write_structure(to, le64(__builtin_bswap64(value))); }
 
@@ -108,10 +107,8 @@ class Elephant final : public Eboiv {
         for (size_t i = 0; i < run.count; i++) {
             add_sector_key(run, i);
             each_word(run, i, [](uint32_t* words, size_t count) {
-                for (int round = 0; round < 5; round++)
-                    for (size_t j = count; j-- > 0;) words[j] -= mix_a(words, j, count);
-                for (int round = 0; round < 3; round++)
-                    for (size_t j = count; j-- > 0;) words[j] -= mix_b(words, j, count);
+                for (int round = 0; round < 5; round++) take_a(words, count);
+                for (int round = 0; round < 3; round++) take_b(words, count);
             });
         }
         Eboiv::encrypting(run, ivs);
@@ -120,23 +117,72 @@ class Elephant final : public Eboiv {
     void decrypted(const Run& run) const override {
         for (size_t i = 0; i < run.count; i++) {
             each_word(run, i, [](uint32_t* words, size_t count) {
-                for (int round = 0; round < 3; round++)
-                    for (size_t j = 0; j < count; j++) words[j] += mix_b(words, j, count);
-                for (int round = 0; round < 5; round++)
-                    for (size_t j = 0; j < count; j++) words[j] += mix_a(words, j, count);
+                for (int round = 0; round < 3; round++) add_b(words, count);
+                for (int round = 0; round < 5; round++) add_a(words, count);
             });
             add_sector_key(run, i);
         }
     }
 
   private:
+    // The words of a sector are a ring of a multiple of 4; each is mixed with the second and
+    // the fifth before it (A) or behind it (B). Those of a group of four turn differently. The
+    // two groups where the ring closes go word by word.
+    template <int kTurn>
+    static uint32_t mix(uint32_t near, uint32_t far) {
+        return near ^ std::rotl(far, kTurn);
+    }
+    static size_t ring(size_t j, size_t count) { return j < count ? j : j - count; }
     static uint32_t mix_a(const uint32_t* words, size_t j, size_t count) {
         constexpr int kTurns[4] = {9, 0, 13, 0};
-        return words[(j + count - 2) % count] ^ std::rotl(words[(j + count - 5) % count], kTurns[j % 4]);
+        return words[ring(j + count - 2, count)] ^
+               std::rotl(words[ring(j + count - 5, count)], kTurns[j % 4]);
     }
     static uint32_t mix_b(const uint32_t* words, size_t j, size_t count) {
         constexpr int kTurns[4] = {0, 10, 0, 25};
-        return words[(j + 2) % count] ^ std::rotl(words[(j + 5) % count], kTurns[j % 4]);
+        return words[ring(j + 2, count)] ^ std::rotl(words[ring(j + 5, count)], kTurns[j % 4]);
+    }
+    static constexpr size_t kSeam = 8;
+
+    static void take_a(uint32_t* words, size_t count) {
+        for (size_t end = count; end > kSeam; end -= 4) {
+            uint32_t* w = words + end - 4;
+            w[3] -= mix<0>(w[1], w[-2]);
+            w[2] -= mix<13>(w[0], w[-3]);
+            w[1] -= mix<0>(w[-1], w[-4]);
+            w[0] -= mix<9>(w[-2], w[-5]);
+        }
+        for (size_t j = kSeam; j-- > 0;) words[j] -= mix_a(words, j, count);
+    }
+    static void take_b(uint32_t* words, size_t count) {
+        for (size_t j = count; j-- > count - kSeam;) words[j] -= mix_b(words, j, count);
+        for (size_t end = count - kSeam; end > 0; end -= 4) {
+            uint32_t* w = words + end - 4;
+            w[3] -= mix<25>(w[5], w[8]);
+            w[2] -= mix<0>(w[4], w[7]);
+            w[1] -= mix<10>(w[3], w[6]);
+            w[0] -= mix<0>(w[2], w[5]);
+        }
+    }
+    static void add_a(uint32_t* words, size_t count) {
+        for (size_t j = 0; j < kSeam; j++) words[j] += mix_a(words, j, count);
+        for (size_t at = kSeam; at < count; at += 4) {
+            uint32_t* w = words + at;
+            w[0] += mix<9>(w[-2], w[-5]);
+            w[1] += mix<0>(w[-1], w[-4]);
+            w[2] += mix<13>(w[0], w[-3]);
+            w[3] += mix<0>(w[1], w[-2]);
+        }
+    }
+    static void add_b(uint32_t* words, size_t count) {
+        for (size_t at = 0; at < count - kSeam; at += 4) {
+            uint32_t* w = words + at;
+            w[0] += mix<0>(w[2], w[5]);
+            w[1] += mix<10>(w[3], w[6]);
+            w[2] += mix<0>(w[4], w[7]);
+            w[3] += mix<25>(w[5], w[8]);
+        }
+        for (size_t j = count - kSeam; j < count; j++) words[j] += mix_b(words, j, count);
     }
 
     // The sector as little-endian words, and back.

@@ -41,6 +41,28 @@ constexpr std::array<IvName, 10> kIvs{{
 constexpr std::array<std::string_view, 8> kAuthenticated{"gcm",     "ccm",        "authenc",  "authencesn",
                                                          "rfc7539", "rfc7539esp", "aegis128", "morus640"};
 
+// What some kernels have besides; a refusal says so.
+constexpr std::array<std::string_view, 8> kOtherCiphers{"aria", "anubis", "khazad", "tea",
+                                                        "xtea", "xeta",   "fcrypt", "arc4"};
+constexpr std::array<std::string_view, 8> kOtherModes{"pcbc",  "cts", "xctr", "rfc3686",
+                                                      "hctr2", "kw",  "ofb",  "cfb"};
+constexpr std::array<std::string_view, 2> kOtherHashes{"streebog256", "streebog512"};
+
+// Parts of the names that drivers have: implementations of a cipher, a mode of it or a hash,
+// which all compute the same.
+constexpr std::array<std::string_view, 18> kDrivers{
+    "generic",   "aesni", "vaes", "asm",   "sse2", "ssse3", "avx",  "avx2", "avx10_256",
+    "avx10_512", "3way",  "ni",   "fixed", "time", "ce",    "neon", "arm",  "arm64"};
+
+// "aes" of "aes-generic" or "aes-aesni-avx"; anything else as it is.
+std::string_view without_driver(std::string_view name) {
+    for (size_t dash; (dash = name.rfind('-')) != std::string_view::npos && dash > 0;) {
+        if (std::ranges::find(kDrivers, name.substr(dash + 1)) == kDrivers.end()) break;
+        name = name.substr(0, dash);
+    }
+    return name;
+}
+
 template <class List>
 std::string names_of(const List& list) {
     std::string names;
@@ -139,16 +161,41 @@ class Parser {
         }
         size_t open = name.find('(');
         std::string_view mode = name.substr(0, open);
-        if (std::ranges::find(kAuthenticated, mode) != kAuthenticated.end())
-            throw refuse(EINVAL, mode,
-                         std::string(mode) +
-                             " keeps tags beside the data: that comes with the target integrity, which there "
-                             "is not yet",
-                         "a mode without them: " + names_of(mode_types()));
-        if (open == std::string_view::npos || !name.ends_with(")"))
-            throw refuse(ENOENT, name, "'" + std::string(name) + "' is no cipher in a mode",
-                         "MODE(CIPHER), as xts(aes)");
-        find(mode, name.substr(open + 1, name.size() - open - 2), name);
+        if (open == std::string_view::npos) return find_by_driver(name);
+        if (std::ranges::find(kAuthenticated, mode) != kAuthenticated.end()) throw keeps_tags(mode);
+        if (!name.ends_with(")")) throw no_mode_of_a_cipher(name);
+        std::string_view cipher = name.substr(open + 1, name.size() - open - 2);
+        find(mode, mode == "adiantum" ? cipher : without_driver(cipher), name);
+    }
+
+    // mode-cipher-driver, such as xts-aes-aesni
+    void find_by_driver(std::string_view name) {
+        std::string_view plain = without_driver(name);
+        size_t dash = plain.find('-');
+        if (std::ranges::find(kAuthenticated, name) != kAuthenticated.end()) throw keeps_tags(name);
+        if (plain.size() == name.size() || dash == std::string_view::npos) throw no_mode_of_a_cipher(name);
+        find(plain.substr(0, dash), plain.substr(dash + 1), name);
+    }
+
+    Refused no_mode_of_a_cipher(std::string_view name) const {
+        return refuse(ENOENT, name, "'" + std::string(name) + "' is no cipher in a mode",
+                      "MODE(CIPHER), as xts(aes)");
+    }
+
+    Refused keeps_tags(std::string_view mode) const {
+        return refuse(EINVAL, mode,
+                      std::string(mode) +
+                          " keeps tags beside the data: that comes with the target integrity, which there "
+                          "is not yet",
+                      "a mode without them: " + names_of(mode_types()));
+    }
+
+    // What there is not here, and what may be in a kernel.
+    template <class Others>
+    static std::string absent(const char* what, std::string_view name, const Others& others) {
+        std::string text = std::string("no ") + what + " '" + std::string(name) + "'";
+        if (std::ranges::find(others, name) != others.end()) text += ", which some kernels have";
+        return text;
     }
 
     void find_essiv(const std::optional<std::string_view>& iv,
@@ -160,16 +207,19 @@ class Parser {
 
     void find_hash_named(std::string_view name) {
         const HashType* hash = find_hash(name);
+        if (hash == nullptr) hash = find_hash(without_driver(name));
         if (hash == nullptr)
-            throw refuse(ENOENT, name, "no hash '" + std::string(name) + "'",
+            throw refuse(ENOENT, name, absent("hash", name, kOtherHashes),
                          "one of " + names_of(hash_types()));
         spec_.essiv.push_back(hash);
     }
 
     void find(std::string_view mode, std::string_view cipher, std::string_view both) {
+        if (std::ranges::find(kOtherModes, mode) != kOtherModes.end())  // of what it has in brackets
+            throw refuse(ENOENT, mode, absent("mode", mode, kOtherModes), "one of " + names_of(mode_types()));
         spec_.cipher = find_cipher(cipher);
         if (spec_.cipher == nullptr)
-            throw refuse(ENOENT, cipher, "no cipher '" + std::string(cipher) + "'",
+            throw refuse(ENOENT, cipher, absent("cipher", cipher, kOtherCiphers),
                          "one of " + names_of(cipher_types()));
         spec_.mode = find_mode(mode);
         if (spec_.mode == nullptr)

@@ -541,6 +541,47 @@ TEST_CASE("the kernel's errors, each with its word") {
     CHECK(refusal(row("aes-xts-plain64", k16 + "00")).remedy() == "32, 48 or 64 bytes");
 }
 
+TEST_CASE("a driver's name means the cipher, the mode or the hash that it computes") {
+    const Bytes data = bytes_of_hex(k64 + k64 + k64 + k64 + k64 + k64 + k64 + k64);
+    for (const auto& [name, same] : std::vector<std::pair<std::string, std::string>>{
+             {"capi:xts-aes-aesni-plain64", "aes-xts-plain64"},
+             {"capi:xts(aes-generic)-plain64", "aes-xts-plain64"},
+             {"capi:xts-serpent-avx2-plain64", "serpent-xts-plain64"},
+             {"capi:cbc-twofish-3way-plain", "twofish-cbc-plain"},
+             {"capi:cbc(aes-aesni)-essiv:sha256-ni", "aes-cbc-essiv:sha256"},
+             {"capi:essiv(cbc(aes),sha256-generic)-plain64", "aes-cbc-essiv:sha256"}}) {
+        INFO(name);
+        const std::string& key = same.find("xts") == std::string::npos ? k32 : k64;
+        CHECK((encrypted(name, key, data, 5) == encrypted(same, key, data, 5)));
+    }
+    CHECK(parse_cipher("capi:xts-aes-aesni-plain64").text == "capi:xts-aes-aesni-plain64");
+    for (const char* cipher : {"capi:xts-aes-plain64", "capi:aes-generic-plain64", "aes-generic-cbc-plain",
+                               "capi:xts(aes-nonsense)-plain64", "capi:-generic-plain"})
+        CHECK(refusal(row(cipher, k64)).error() != 0);
+}
+
+TEST_CASE("what only some kernels have is refused by its name") {
+    for (const auto& [cipher, name] :
+         std::vector<std::pair<std::string, std::string>>{{"aes-pcbc-plain64", "pcbc"},
+                                                          {"capi:cts(cbc(aes))-plain64", "cts"},
+                                                          {"capi:rfc3686(ctr(aes))-plain64", "rfc3686"},
+                                                          {"capi:xctr(aes)-plain64", "xctr"},
+                                                          {"fcrypt-cbc-plain64", "fcrypt"},
+                                                          {"aes-cbc-essiv:streebog256", "streebog256"}}) {
+        INFO(cipher);
+        Refused refused = refusal(row(cipher, k32));
+        CHECK(refused.error() == ENOENT);
+        CHECK(refused.reason().find("'" + name + "', which some kernels have") != std::string::npos);
+    }
+}
+
+TEST_CASE("essiv takes Whirlpool's short digests, as long as a key") {
+    const Bytes data = bytes_of_hex(k64 + k64 + k64 + k64 + k64 + k64 + k64 + k64);
+    CHECK(
+        (encrypted("aes-cbc-essiv:wp256", k32, data, 5) != encrypted("aes-cbc-essiv:sha256", k32, data, 5)));
+    CHECK(refusal(row("aes-cbc-essiv:wp384", k32)).error() == EINVAL);
+}
+
 TEST_CASE("no refusal has a key in it, wherever it stands") {
     const std::string key = "00112233445566778899aabbccddeeff";
     for (const std::string& table :
@@ -720,11 +761,15 @@ TEST_CASE("nothing of a key stays in memory but where it is kept") {
         wanted_bytes = disguised({reinterpret_cast<const char*>(key.bytes().data()), 16});
         REQUIRE(in_memory(wanted_text));  // it would be found
     }
-    auto crypt = std::make_unique<Encrypted>(row("aes-xts-plain64", secret_digits()));
+    auto words = std::make_unique<std::string>(row("aes-xts-plain64", secret_digits()));
+    wipe_stack();  // a thread begins with the registers of who makes it
+    auto crypt = std::make_unique<Encrypted>(*words);
+    words.reset();
     Memory memory(bytes_of(64));
     CHECK(crypt->io(bio_of(Op::write, 0, 64, &memory)) == kOk);
     CHECK_FALSE(crypt->printed().empty());
     CHECK(crypt->with_keys().find(secret_digits()) != std::string::npos);
+    wipe_stack();  // of what this test has compared; the rest is the target's
     CHECK_FALSE(in_memory(wanted_text));
     CHECK_FALSE(in_memory(wanted_bytes));
     crypt->table->postsuspend();

@@ -82,11 +82,13 @@ void Converter::encrypt(const std::byte* in, std::byte* out, size_t bytes, Secto
     each_run(out, bytes, number, [&](const Run& run, const SectorCipher& cipher) {
         encrypt_run(in + (run.data - start), run, cipher);
     });
+    wipe_stack();  // of round keys
 }
 
 void Converter::decrypt(std::byte* data, size_t bytes, Sector number) const {
     each_run(data, bytes, number,
              [&](const Run& run, const SectorCipher& cipher) { decrypt_run(run, cipher); });
+    wipe_stack();
 }
 
 void Converter::encrypt_run(const std::byte* in, const Run& run, const SectorCipher& cipher) const {

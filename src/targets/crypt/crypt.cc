@@ -93,9 +93,14 @@ class Crypt final : public OneDevice {
     }
 
     std::string status(StatusKind kind) const override {
+        if (kind == StatusKind::measure) return measured();
         return kind == StatusKind::table ? words(false) : std::string();
     }
-    std::string table_with_keys() const override { return words(true); }
+    std::string table_with_keys() const override {
+        std::string text = words(true);
+        wipe_stack();
+        return text;
+    }
 
     // A hole of the device does not read as zeros.
     Extent extent(Sector) override { return {true, length()}; }
@@ -125,6 +130,7 @@ class Crypt final : public OneDevice {
     bool may_not_compute(size_t bytes) const { return bytes >= kLong && is_executor_thread(); }
 
     std::string words(bool with_key) const;
+    std::string measured() const;
     void set_key(const Word& text);
     void wipe_key();
 
@@ -242,6 +248,32 @@ std::string Crypt::words(bool with_key) const {
            (options.empty() ? "" : " ") + options;
 }
 
+// As the kernel counts parts of a key: what the vectors need is one more, or two.
+std::string Crypt::measured() const {
+    size_t key_bytes = 0;
+    {
+        std::lock_guard guard(word_mutex_);
+        key_bytes = word_.bytes;
+    }
+    KeyParts key = key_parts(spec_, key_bytes);
+    size_t parts = spec_.keys;
+    if (spec_.iv == IvKind::tcw) parts += 2;
+    if (spec_.iv == IvKind::elephant || (spec_.iv == IvKind::lmk && key.extra != 0)) parts++;
+    auto flag = [](const char* name, bool set) { return std::string(name) + (set ? "=y," : "=n,"); };
+    return flag("allow_discards", options_.allow_discards) + flag("same_cpu_crypt", options_.same_cpu_crypt) +
+           flag("high_priority", options_.high_priority) +
+           flag("submit_from_crypt_cpus", options_.submit_from_crypt_cpus) +
+           flag("no_read_workqueue", options_.no_read_workqueue) +
+           flag("no_write_workqueue", options_.no_write_workqueue) +
+           flag("iv_large_sectors", options_.iv_large_sectors) +
+           (options_.sector_bytes == kSectorBytes
+                ? ""
+                : "sector_size=" + std::to_string(options_.sector_bytes) + ",") +
+           "cipher_string=" + spec_.text + ",key_size=" + std::to_string(key_bytes) +
+           ",key_parts=" + std::to_string(parts) + ",key_extra_size=" + std::to_string(key.extra) +
+           ",key_mac_size=0;";
+}
+
 // key set KEY, key wipe
 std::string Crypt::message(const std::vector<Word>& words) {
     auto is = [&](size_t index, const char* text) {
@@ -276,6 +308,7 @@ void Crypt::set_key(const Word& text) {
                      "as many as before: " + std::to_string(word_.bytes));
     Secret key = fetch_key(word);
     converter_ = std::make_unique<Converter>(spec_, form(), key.bytes());
+    wipe_stack();
     std::lock_guard guard(word_mutex_);
     word_ = std::move(word);
 }
@@ -325,7 +358,9 @@ std::unique_ptr<Target> make_crypt(TargetSetup& setup) {
     Secret key = from_word(setup, kKeyWord, [&](const std::string&) { return fetch_key(word); });
     Sector iv_offset = whole_sectors(setup, kOffsetWord, "offset of the vectors", options);
     whole_sectors(setup, kStartWord, "start", options);
-    return std::make_unique<Crypt>(setup, std::move(spec), options, iv_offset, std::move(word), key);
+    auto made = std::make_unique<Crypt>(setup, std::move(spec), options, iv_offset, std::move(word), key);
+    wipe_stack();  // where the key and its digits went through
+    return made;
 }
 
 }  // namespace dmfs

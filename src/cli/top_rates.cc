@@ -119,8 +119,9 @@ std::vector<Rates> rates_between(const Sample& before, const Sample& now) {
     for (const auto& [name, after] : now.volumes) {
         auto found = before.volumes.find(name);
         const VolumeCounters first = found == before.volumes.end() ? after : found->second;
-        auto rate = [&](uint64_t VolumeCounters::*counter) {
-            return static_cast<double>(grown(first.*counter, after.*counter)) / seconds;
+        // Clang 14 captures no structured binding, as C++20 allows.
+        auto rate = [&first, &last = after, seconds](uint64_t VolumeCounters::*counter) {
+            return static_cast<double>(grown(first.*counter, last.*counter)) / seconds;
         };
         Rates one;
         one.name = name;

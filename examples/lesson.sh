@@ -1,9 +1,10 @@
-# Sourced by every lesson. A lesson tells a story in four words:
+# Sourced by every lesson. A lesson tells a story in five words:
 #
 #     say    'prose'                    what the reader should know now
 #     run    'command'                  shows it, runs it, shows its output; it has to succeed
 #     refused 'command'                 the same, and it has to fail
 #     so     'sentence' test words...   what this shows; the lesson fails if the test does
+#     skip   'reason'                   this cannot be shown here: ends with 77
 #
 # `run` and `refused` read a command of several lines from standard input.
 # The output of the last one is in $out.
@@ -38,6 +39,11 @@ mkdir .bin
 ln -s "$DMFS" .bin/dmfs
 PATH=$work/.bin:$PATH
 out=
+
+skip() {
+	echo "This lesson is skipped: $*"
+	exit 77
+}
 
 clean_up() {
 	trap - EXIT INT TERM

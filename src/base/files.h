@@ -15,10 +15,13 @@ class OpenFile {
     explicit OpenFile(int fd) : fd_(fd) {}
     OpenFile(const OpenFile&) = delete;
     OpenFile& operator=(const OpenFile&) = delete;
+    OpenFile(OpenFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
     ~OpenFile();
 
     int fd() const { return fd_; }
     bool good() const { return fd_ >= 0; }
+    // Another one in its place; errno stays.
+    void reset(int fd);
     // Earlier than at the end, for what close(2) alone reports.
     int close();
 
@@ -26,12 +29,19 @@ class OpenFile {
     int fd_;
 };
 
+// Opens what stands below a folder. No symbolic link below it is followed: whoever serves the
+// folder need not be trusted. A file descriptor, or -1 and errno (ELOOP: a link).
+int open_below(const std::string& folder, std::string_view path, int flags);
+
 // Makes a new name in a folder durable: that of the file `path`, which is durable itself. Where a
 // filesystem cannot do that, nothing is said.
 void sync_folder_of(const std::string& path);
 
 // The first line of a file, without its newline; empty where there is none.
 std::string first_line(const std::string& path);
+
+// All of a file, which may be a FIFO; 0 or an errno (EISDIR: a folder).
+int read_whole(const std::string& path, std::string* text);
 
 // Writes all of `text`, where write(2) alone may write less; 0 or an errno.
 int write_all(int fd, std::string_view text);

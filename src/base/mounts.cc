@@ -3,6 +3,7 @@
 #include <sys/sysmacros.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string_view>
@@ -40,10 +41,15 @@ std::vector<MountEntry> mount_entries(const std::string& file) {
         words >> id >> parent >> device >> root >> where;
         while (words >> word && word != "-") {
         }
-        words >> type;
+        std::string source, options;
+        words >> type >> source >> options;
+        std::optional<uint32_t> owner;
+        if (size_t at = ("," + options).find(",user_id="); at != std::string::npos)
+            owner = static_cast<uint32_t>(strtoul(options.c_str() + at + 8, nullptr, 10));
         unsigned major = 0, minor = 0;
         if (sscanf(device.c_str(), "%u:%u", &major, &minor) != 2) continue;
-        entries.push_back({makedev(major, minor), decode_octal(root), decode_octal(where), type});
+        entries.push_back({makedev(major, minor), decode_octal(root), decode_octal(where), type,
+                           decode_octal(source), owner});
     }
     return entries;
 }

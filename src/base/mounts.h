@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ struct MountEntry {
     std::string root;     // what of that filesystem is mounted: "/", or for a bind mount a path in it
     std::string where;
     std::string type;  // "ext4", "fuse.dmfs"
+    std::string source;
+    std::optional<uint32_t> owner;  // of a FUSE filesystem: whose process serves it
 };
 
 // In the order in which they were mounted: a later entry hides an earlier one at

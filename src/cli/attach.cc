@@ -39,8 +39,8 @@ constexpr std::chrono::seconds kDetachPatience{5};
 
 class File {
   public:
-    File(const std::string& path, int flags)
-        : fd_(open(path.c_str(), flags | O_CLOEXEC)), error_(fd_ < 0 ? errno : 0) {}
+    File(const std::string& path, int flags) : File(open(path.c_str(), flags | O_CLOEXEC)) {}
+    explicit File(int fd) : fd_(fd), error_(fd < 0 ? errno : 0) {}
     ~File() {
         if (fd_ >= 0) close(fd_);
     }
@@ -191,7 +191,7 @@ int attach(Invocation& invocation) {
     if (!info.live)
         throw Refused(ENXIO, "the volume has no live table", "`dmfs load` and `dmfs resume` give it one");
     std::string path = kernel_path(invocation, name);
-    File backing(path, options.readonly ? O_RDONLY : O_RDWR);
+    File backing(open_below(invocation.control().mountpoint(), name, options.readonly ? O_RDONLY : O_RDWR));
     need_volume(backing, path);
     File control("/dev/loop-control", O_RDWR);
     need_loop_control(control);

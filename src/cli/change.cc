@@ -15,8 +15,8 @@ namespace dmfs::cli {
 
 namespace {
 
-// dmsetup remove --retry: as often, as far apart.
-constexpr int kRetries = 25;
+// dmsetup remove --retry: for so long, so far apart.
+constexpr std::chrono::seconds kRetryTime{5};
 constexpr std::chrono::milliseconds kRetryPause{200};
 
 std::string with_flags(std::string word, const Options& options) {
@@ -42,6 +42,8 @@ void fail_all(const ControlClient& control, const std::string& name) {
     std::vector<Word> last = split_words(lines.back());
     if (last.size() < 2) throw Refused(EIO, "the table of " + name + " cannot be understood");
     uint64_t end = parse_decimal(last[0].text).value_or(0) + parse_decimal(last[1].text).value_or(0);
+    // What is left is no read-only volume: dmsetup loads such a table to be written.
+    control.write(name, "state", "rw\n");
     control.write(name, "inactive", fmt::format("0 {} error\n", end));
     control.write(name, "state", "suspend noflush nolockfs\n");
     control.write(name, "state", "resume noflush nolockfs\n");
@@ -53,12 +55,14 @@ void remove_one(const ControlClient& control, const std::string& name, const Opt
         control.write(name, "state", "remove deferred\n");
         return;
     }
-    for (int tries = 0;; tries++) {
+    const auto until = std::chrono::steady_clock::now() + kRetryTime;
+    while (true) {
         try {
             control.remove(name);
             return;
         } catch (const Refused& refused) {
-            if (!options.retry || refused.error() != EBUSY || tries == kRetries) throw;
+            if (!options.retry || refused.error() != EBUSY || std::chrono::steady_clock::now() >= until)
+                throw;
         }
         std::this_thread::sleep_for(kRetryPause);
     }
@@ -176,8 +180,7 @@ int wait(Invocation& invocation) {
     if (!invocation.arguments.empty()) seen = parse_decimal(invocation.arguments.front());
     if (!seen) throw Refused(EINVAL, "'" + invocation.arguments.front() + "' is no event number");
     std::string path = invocation.control().control_path(name, "events");
-    int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) throw Refused(errno, "cannot open " + path);
+    int fd = invocation.control().open(name, "events", O_RDONLY);
     // As the kernel's wait: any number but the one that was given ends it. Each read
     // but the first waits for an event.
     while (true) {

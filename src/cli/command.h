@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/mounts.h"
 #include "base/refused.h"
 #include "cli/options.h"
 #include "dm/control_client.h"
@@ -24,8 +25,15 @@ struct Invocation {
     Options options;
     std::vector<std::string> arguments;
 
-    // The mount that is meant: --mount, $DMFS_MOUNT, or the only one there is.
+    // The first argument as it was given. MNT/NAME says which mount is meant, too.
+    std::string first_word;
+
+    // The mount that is meant: --mount, the path of a volume, $DMFS_MOUNT, or the only one that is
+    // the caller's own. Throws Refused.
     const ControlClient& control();
+    // Somebody else serves that mount. What it says is nothing to go by: no path that it names is
+    // followed, and no file that it names is deleted.
+    bool is_foreign();
 
   private:
     std::unique_ptr<ControlClient> control_;
@@ -45,8 +53,10 @@ const Command* find_command(std::string_view name);
 std::string usage_of(std::string_view name);
 std::string usage();
 
-// mounts.cc: mount points of fuse.dmfs, in the order of /proc/self/mountinfo.
-std::vector<std::string> dmfs_mounts();
+// mounts.cc: mounts of fuse.dmfs, in the order of /proc/self/mountinfo.
+std::vector<MountEntry> dmfs_mounts();
+// "nobody's (65534)", "your own"
+std::string whose(const MountEntry& mount);
 
 // volumes.cc -------------------------------------------------------------------
 

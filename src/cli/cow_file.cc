@@ -33,6 +33,13 @@ std::string absolute(const std::string& path) {
     return found;
 }
 
+// Of an absolute path: its folder as seen from /, and its last part.
+std::string folder_of(const std::string& path) {
+    const size_t slash = path.rfind('/');
+    return slash == 0 ? "." : path.substr(1, slash - 1);
+}
+std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
 }  // namespace
 
 CowOptions::CowOptions(const Options& options) {
@@ -79,10 +86,13 @@ uint64_t CowOptions::size_for(uint64_t origin_bytes) const {
 }
 
 CowFile::CowFile(const std::string& path, uint64_t bytes, bool size_was_said, bool may_go_on)
-    : path_(absolute(path)), bytes_(bytes) {
-    int fd = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    : path_(absolute(path)), folder_(open_below("/", folder_of(path_), O_PATH | O_DIRECTORY)), bytes_(bytes) {
+    if (!folder_.good()) throw Refused(errno, "cannot open the folder of the COW file " + path_);
+    const std::string name = name_of(path_);
+    int fd = ::openat(folder_.fd(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     made_ = fd >= 0;
-    if (!made_ && errno == EEXIST) fd = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
+    if (made_) identity_ = FileIdentity::of(folder_.fd(), name);
+    if (!made_ && errno == EEXIST) fd = ::openat(folder_.fd(), name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     OpenFile file(fd);
     if (fd < 0) throw Refused(errno, "cannot make the COW file " + path_);
     try {
@@ -104,7 +114,7 @@ CowFile::CowFile(const std::string& path, uint64_t bytes, bool size_was_said, bo
         bytes_ = end < 0 ? 0 : static_cast<uint64_t>(end);
         check_contents(fd, may_go_on);
     } catch (const Refused&) {
-        if (made_) ::unlink(path_.c_str());
+        take_back();
         throw;
     }
 }
@@ -133,18 +143,39 @@ void CowFile::check_contents(int fd, bool may_go_on) {
 
 CowFile::CowFile(CowFile&& other) noexcept
     : path_(std::move(other.path_)),
+      folder_(std::move(other.folder_)),
+      identity_(other.identity_),
       bytes_(other.bytes_),
       made_(std::exchange(other.made_, false)),
       goes_on_(other.goes_on_) {}
 
-CowFile::~CowFile() {
-    if (made_) ::unlink(path_.c_str());
+CowFile::~CowFile() { take_back(); }
+
+// What it made, and not what others have put there since.
+void CowFile::take_back() {
+    const std::string name = name_of(path_);
+    if (std::exchange(made_, false) && FileIdentity::of(folder_.fd(), name) == identity_)
+        ::unlinkat(folder_.fd(), name.c_str(), 0);
 }
 
-bool delete_cow(const std::string& word) {
+FileIdentity FileIdentity::of(int folder, const std::string& name) {
     struct stat found;
-    if (!word.starts_with('/') || ::lstat(word.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) return false;
-    if (::unlink(word.c_str()) != 0) throw Refused(errno, "cannot delete " + word);
+    if (::fstatat(folder, name.c_str(), &found, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(found.st_mode))
+        return {};
+    return {found.st_dev, found.st_ino};
+}
+
+OldCow::OldCow(const std::string& word)
+    : path_(word),
+      folder_(word.starts_with('/') ? open_below("/", folder_of(word), O_PATH | O_DIRECTORY) : -1) {
+    if (folder_.good()) identity_ = FileIdentity::of(folder_.fd(), name_of(path_));
+}
+
+bool OldCow::remove() const {
+    const std::string name = name_of(path_);
+    if (!folder_.good() || identity_.inode == 0 || FileIdentity::of(folder_.fd(), name) != identity_)
+        return false;
+    if (::unlinkat(folder_.fd(), name.c_str(), 0) != 0) throw Refused(errno, "cannot delete " + path_);
     return true;
 }
 

@@ -3,10 +3,13 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
 
+#include "base/files.h"
 #include "cli/options.h"
 
 namespace dmfs::cli {
@@ -22,6 +25,15 @@ struct CowOptions {
     explicit CowOptions(const Options& options);
     // For an origin of `bytes`: --size, or what is needed to keep all of it.
     uint64_t size_for(uint64_t bytes) const;
+};
+
+// A file, whatever it is called; inode 0: none.
+struct FileIdentity {
+    dev_t device = 0;
+    ino_t inode = 0;
+    // Of what is called so in a folder: of a regular file, and of nothing else.
+    static FileIdentity of(int folder, const std::string& name);
+    bool operator==(const FileIdentity&) const = default;
 };
 
 class CowFile {
@@ -40,14 +52,29 @@ class CowFile {
 
   private:
     void check_contents(int fd, bool may_go_on);
+    void take_back();
 
     std::string path_;
+    OpenFile folder_{-1};
+    FileIdentity identity_;
     uint64_t bytes_ = 0;
     bool made_ = false, goes_on_ = false;
 };
 
-// What a table's word for a COW device names, if that is a regular file; it is deleted. False for
-// anything else, which stays.
-bool delete_cow(const std::string& word);
+// What a table's word for a COW device names, if that is a regular file and no link leads there:
+// looked up while the table has it, to be deleted when it has not. What has come to its place by then
+// stays.
+class OldCow {
+  public:
+    explicit OldCow(const std::string& word);
+    const std::string& path() const { return path_; }
+    // False for anything else, which stays. Throws Refused.
+    bool remove() const;
+
+  private:
+    std::string path_;
+    OpenFile folder_;
+    FileIdentity identity_;
+};
 
 }  // namespace dmfs::cli

@@ -4,14 +4,15 @@
 // and its table, and resumed; whatever is refused removes it again, with the
 // mount's own words about the table kept for the user.
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <iostream>
 #include <iterator>
 
+#include "base/files.h"
 #include "base/hide.h"
 #include "base/words.h"
 #include "cli/commands.h"
@@ -25,13 +26,9 @@ struct NewVolume : ConciseVolume {
     bool no_table = false;
 };
 
-std::string read_stream(std::istream& stream) {
-    return std::string(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>());
-}
-
 std::string read_stdin() {
     if (isatty(STDIN_FILENO)) fmt::print(stderr, "dmfs: reading from the terminal; Ctrl-D ends\n");
-    return read_stream(std::cin);
+    return std::string(std::istreambuf_iterator<char>(std::cin), {});
 }
 
 bool blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
@@ -58,9 +55,10 @@ std::string table_text(const Invocation& invocation, size_t file_argument) {
     if (invocation.options.table) return without_comments(*invocation.options.table);
     if (invocation.arguments.size() <= file_argument) return without_comments(read_stdin());
     const std::string& path = invocation.arguments[file_argument];
-    std::ifstream file(path);
-    if (!file) throw Refused(errno, "cannot open the table " + hide_digits(path));
-    return without_comments(read_stream(file));
+    std::string text;
+    if (int error = read_whole(path, &text); error != 0)
+        throw Refused(error, "cannot read the table " + hide_digits(path));
+    return without_comments(text);
 }
 
 // Removes the volume again unless the work was done.
@@ -85,13 +83,16 @@ class Undo {
 };
 
 void set_owner(const ControlClient& control, const std::string& name, const Options& options) {
+    if (!options.uid && !options.gid && !options.mode) return;
     std::string path = control.volume_path(name);
+    OpenFile volume(control.open_volume(name, O_PATH));
     if (options.uid || options.gid) {
         uid_t uid = options.uid.value_or(static_cast<uid_t>(-1));
         gid_t gid = options.gid.value_or(static_cast<gid_t>(-1));
-        if (chown(path.c_str(), uid, gid) != 0) throw Refused(errno, "cannot change the owner of " + path);
+        if (fchownat(volume.fd(), "", uid, gid, AT_EMPTY_PATH) != 0)
+            throw Refused(errno, "cannot change the owner of " + path);
     }
-    if (options.mode && chmod(path.c_str(), *options.mode) != 0)
+    if (options.mode && chmod(fmt::format("/proc/self/fd/{}", volume.fd()).c_str(), *options.mode) != 0)
         throw Refused(errno, "cannot change the mode of " + path);
 }
 
@@ -118,7 +119,7 @@ void create_volume(const ControlClient& control, const NewVolume& volume, const 
 int create_concise(Invocation& invocation) {
     bool from_stdin = invocation.arguments.empty();
     std::string text = from_stdin ? read_stdin() : invocation.arguments.front();
-    std::vector<ConciseVolume> volumes = parse_concise(text);
+    std::vector<ConciseVolume> volumes = parse_concise(text, "concise", true);
     for (ConciseVolume& volume : volumes) {
         volume.name = new_name(invocation, volume.name);
         try {

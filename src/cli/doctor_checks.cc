@@ -11,6 +11,7 @@
 #include <limits>
 #include <sstream>
 
+#include "base/mount_rights.h"
 #include "base/words.h"
 #include "cli/escape.h"
 
@@ -49,6 +50,15 @@ std::optional<Limit> limit_of(const Host& host, const std::string& name) {
     std::string soft, hard;
     words >> soft >> hard;
     return Limit{parse_decimal(soft).value_or(kUnlimited), parse_decimal(hard).value_or(kUnlimited)};
+}
+
+MountRights rights_of(const Host& host) {
+    std::string uid_map = host.text("/proc/self/uid_map");
+    if (uid_map.empty() && host.exists("/proc/self/uid_map")) uid_map = "\n";  // nobody is mapped
+    MountRights rights = MountRights::of(host.text("/proc/self/status"), uid_map);
+    rights.root = host.is_root();
+    rights.own_mounts = host.owns_mounts();
+    return rights;
 }
 
 }  // namespace
@@ -91,6 +101,12 @@ void check_fuse(const Host& host, Findings& findings) {
                          : "chmod 666 /dev/fuse  # as root");
 }
 
+void check_mounting(const Host& host, Findings& findings) {
+    std::optional<MountTrouble> trouble = mount_trouble(rights_of(host));
+    if (trouble) return add(findings, Grade::problem, "mounting", trouble->why, trouble->mend);
+    add(findings, Grade::ok, "mounting", "nothing forbids it to this process");
+}
+
 void check_fusermount(const Host& host, Findings& findings) {
     // root mounts and unmounts without it
     Grade bad = host.is_root() ? Grade::warning : Grade::problem;
@@ -103,10 +119,6 @@ void check_fusermount(const Host& host, Findings& findings) {
         return add(findings, bad, "fusermount3",
                    program + " is not root's with the set-user-id bit: users cannot mount",
                    "chown root " + program + " && chmod u+s " + program);
-    if (!host.is_root() && host.value("/proc/self/status", "NoNewPrivs") == "1")
-        return add(findings, Grade::problem, "fusermount3",
-                   "this process may gain no rights (no_new_privs), so " + program + " has none",
-                   "docker run --security-opt no-new-privileges=false ...");
     if (!host.exists("/etc/mtab"))
         return add(findings, Grade::warning, "fusermount3",
                    "there is no /etc/mtab, which fusermount3 -u reads", "ln -s /proc/self/mounts /etc/mtab");
@@ -178,13 +190,15 @@ void check_io_uring(const Host& host, Findings& findings) {
 void check_io_flusher(const Host& host, Findings& findings) {
     std::string bits = host.value("/proc/self/status", "CapEff");
     uint64_t capabilities = strtoull(bits.c_str(), nullptr, 16);
-    if ((capabilities >> kCapSysResource & 1) != 0)
+    const bool of_host = !rights_of(host).user_namespace;  // else they do not count here
+    if ((capabilities >> kCapSysResource & 1) != 0 && of_host)
         return add(findings, Grade::ok, "I/O flusher",
                    "CAP_SYS_RESOURCE is there: memory is not freed through dmfs's own volumes");
     add(findings, Grade::warning, "I/O flusher",
         "without CAP_SYS_RESOURCE a loop device on a volume may hang when memory is short",
-        host.is_root() ? "docker run --cap-add SYS_RESOURCE ...  # or CapabilityBoundingSet= in a unit"
-                       : "setcap cap_sys_resource+ep \"$(command -v dmfs)\"  # as root; or mount as root");
+        !of_host         ? "mount as the host's root"
+        : host.is_root() ? "docker run --cap-add SYS_RESOURCE ...  # or CapabilityBoundingSet= in a unit"
+                         : "setcap cap_sys_resource+ep \"$(command -v dmfs)\"  # as root; or mount as root");
 }
 
 void check_open_files(const Host& host, Findings& findings) {
@@ -202,7 +216,8 @@ void check_locked_memory(const Host& host, Findings& findings) {
     // Only root's daemon locks its memory; others lose nothing.
     uint64_t most = limit_of(host, "Max locked memory").value_or(Limit{}).soft;
     std::string bits = host.value("/proc/self/status", "CapEff");
-    bool above_limits = (strtoull(bits.c_str(), nullptr, 16) >> 14 & 1) != 0;  // CAP_IPC_LOCK
+    bool above_limits = (strtoull(bits.c_str(), nullptr, 16) >> 14 & 1) != 0 &&  // CAP_IPC_LOCK
+                        !rights_of(host).user_namespace;
     if (above_limits || most >= kLittleLocked)
         return add(findings, Grade::ok, "locked memory",
                    above_limits || most == kUnlimited ? "any amount" : "up to " + size_text(most));
@@ -265,9 +280,10 @@ void check_loop_control(const Host& host, Findings& findings) {
 
 Findings examine(const Host& host, const std::vector<std::string>& files) {
     Findings findings;
-    for (auto check : {check_kernel, check_fuse, check_fusermount, check_allow_other, check_request_timeout,
-                       check_max_pages, check_io_uring, check_io_flusher, check_open_files,
-                       check_locked_memory, check_memory_group, check_loop_control, check_mounts})
+    for (auto check :
+         {check_kernel, check_fuse, check_mounting, check_fusermount, check_allow_other,
+          check_request_timeout, check_max_pages, check_io_uring, check_io_flusher, check_open_files,
+          check_locked_memory, check_memory_group, check_loop_control, check_mounts})
         check(host, findings);
     for (const std::string& file : files) check_backing(host, file, {}, findings);
     return findings;

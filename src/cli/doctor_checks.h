@@ -55,6 +55,7 @@ struct Host {
     // st_dev; nothing: there is no such file; kSilent: it does not answer.
     static constexpr dev_t kSilent = ~dev_t{0};
     std::function<std::optional<dev_t>(const std::string&)> device_of;
+    std::function<bool()> owns_mounts;  // the mount namespace is this user namespace's
     std::function<MountLook(const std::string&)> look_at_mount;
 
     std::string at(const std::string& file) const { return root + file; }
@@ -78,6 +79,7 @@ struct Host {
 using Findings = std::vector<Finding>;
 void check_kernel(const Host& host, Findings& findings);
 void check_fuse(const Host& host, Findings& findings);
+void check_mounting(const Host& host, Findings& findings);
 void check_fusermount(const Host& host, Findings& findings);
 void check_allow_other(const Host& host, Findings& findings);
 void check_request_timeout(const Host& host, Findings& findings);

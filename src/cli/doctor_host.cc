@@ -15,6 +15,7 @@
 #include <sstream>
 
 #include "base/files.h"
+#include "base/mount_rights.h"
 #include "base/words.h"
 #include "cli/bounded.h"
 #include "cli/doctor_checks.h"
@@ -128,6 +129,7 @@ Host::Host(std::string root_path) : root(std::move(root_path)), user(geteuid()) 
         if (said && said->empty()) return {};
         return said ? static_cast<dev_t>(parse_decimal(said->front()).value_or(0)) : kSilent;
     };
+    owns_mounts = [] { return MountRights::mine().own_mounts; };
     look_at_mount = look;
 }
 

@@ -94,8 +94,10 @@ class MountCheck {
             for (const Loop& loop : loops_of(host_))
                 if (inside(loop.backing, entry_.where)) loop_device(loop);
             std::set<std::string> files;
+            // No path is followed that somebody else's mount names.
+            const bool own = !entry_.owner || *entry_.owner == host_.user;
             for (const GraphDevice& device : look_.graph.devices)
-                if (device.kind == "file" &&
+                if (own && device.kind == "file" &&
                     files.insert(std::filesystem::path(device.name).parent_path()).second)
                     check_backing(host_, device.name, entry_.where, findings_);
         }

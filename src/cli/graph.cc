@@ -1,16 +1,14 @@
 // graph: the whole stack, as a tree, for Graphviz, as a picture, or as JSON.
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <langinfo.h>
 #include <locale.h>
-#include <unistd.h>
 
 #include <filesystem>
 
-#include "base/files.h"
 #include "cli/commands.h"
 #include "cli/graph_draw.h"
+#include "cli/output.h"
 
 namespace dmfs::cli {
 
@@ -26,18 +24,6 @@ Form form_of(const std::string& file) {
     if (ending == ".json") return Form::json;
     if (ending == ".txt") return Form::tree;
     throw Refused(EINVAL, "the ending of '" + file + "' names no form", ".svg, .html, .dot, .json or .txt");
-}
-
-void write_file(const std::string& file, const std::string& text) {
-    if (file == "-") {
-        fmt::print("{}", text);
-        return;
-    }
-    int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) throw Refused(errno, "cannot write " + file);
-    int error = write_all(fd, text);
-    if (close(fd) != 0 && error == 0) error = errno;
-    if (error != 0) throw Refused(error, "cannot write " + file);
 }
 
 Lines lines_of_locale() {
@@ -81,7 +67,7 @@ int graph(Invocation& invocation) {
     bool written = false;
     auto write = [&](const std::optional<std::string>& file, Form form) {
         if (!file) return;
-        write_file(*file, drawn(form, document, invocation, title));
+        write_output(*file, drawn(form, document, invocation, title), 0666);
         written = true;
     };
     write(options.svg, Form::svg);

@@ -143,6 +143,7 @@ int deps(Invocation& invocation) {
             volumes.push_back({{"name", name}, {"deps", list}});
             continue;
         }
+        if (invocation.options.verbose > 0) print_info(invocation, invocation.control().info(name));
         fmt::print("{}{} dependencies\t:", bare ? "" : shown(invocation, name) + ": ", all.size());
         for (const Dependency& one : all) fmt::print(" {}", dependency_text(invocation, one, how));
         fmt::print("\n");

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <string>
 
@@ -10,7 +11,9 @@
 
 namespace dmfs::cli {
 
-int mount_helper(int argc, char** argv);  // mount.cc
+// mount.cc
+int mount_helper(int argc, char** argv);
+int mount_source(const std::string& source, const Invocation& invocation);
 
 namespace {
 
@@ -24,6 +27,16 @@ void become_devmap_name(CommandLine& line) {
     }
     line.command = "devmap_name";
     line.arguments = numbers;
+}
+
+// dmfs SOURCE FOLDER -o OPTIONS: so calls mount.fuse(8), which mount(8) finds where it does not find
+// mount.fuse.dmfs.
+bool is_mount_call(const CommandLine& line) {
+    const std::string& source = line.command;
+    struct stat found;
+    return line.arguments.size() == 1 && ::stat(line.arguments.front().c_str(), &found) == 0 &&
+           S_ISDIR(found.st_mode) &&
+           (line.options.fields || source == "none" || source.find('/') != std::string::npos);
 }
 
 int run(int argc, char** argv) {
@@ -49,8 +62,14 @@ int run(int argc, char** argv) {
         invocation.command = line.command;
         invocation.options = line.options;
         invocation.arguments = line.arguments;
+        if (!line.arguments.empty() && !line.options.concise) invocation.first_word = line.arguments.front();
 
         const Command* command = find_command(line.command);
+        if (command == nullptr && is_mount_call(line)) {
+            name = line.arguments.front();
+            invocation.command = "mount";
+            return mount_source(line.command, invocation);
+        }
         if (command == nullptr) {
             std::vector<std::string> names;
             for (const Command& known : command_table()) names.emplace_back(known.name);

@@ -98,7 +98,6 @@ bool wait_for_merge(const ControlClient& control, const std::string& name, std::
 
 int merge(Invocation& invocation) {
     const ControlClient& control = invocation.control();
-    const CowOptions options(invocation.options);
     const std::string name = take_volume(invocation);
     const std::vector<std::vector<Word>> rows = rows_of(control, name);
     const std::optional<Row> row = row_of(rows);
@@ -108,6 +107,7 @@ int merge(Invocation& invocation) {
     if (!row)
         throw Refused(EINVAL, "'" + name + "' is no snapshot, and nothing merges into it",
                       "a volume whose table is one row of snapshot");
+    const std::vector<OldCow> cows = old_cows(invocation, {row->cow});
     std::string into = name;
     std::optional<uint64_t> sectors = sectors_left(control, name);
     const bool begins = row->target == "snapshot";
@@ -133,8 +133,7 @@ int merge(Invocation& invocation) {
         return 130;
     }
     if (!begins) sectors.reset();  // what was merged before is not known
-    std::vector<std::string> deleted;
-    if (!options.keep) deleted = delete_cows(control, {row->cow});
+    const std::vector<std::string> deleted = delete_cows(control, cows);
     if (invocation.options.json) {
         Json answer{{"volume", into}, {"bytes", nullptr}, {"deleted", deleted}};
         if (sectors) answer["bytes"] = bytes_of(*sectors);

@@ -41,8 +41,8 @@ std::string mounted_path(const std::string& folder) {
 
 // How many are mounted there, one over the other.
 auto mounted(const std::string& path) {
-    std::vector<std::string> mounts = dmfs_mounts();
-    return std::count(mounts.begin(), mounts.end(), path);
+    const std::vector<MountEntry> mounts = dmfs_mounts();
+    return std::ranges::count(mounts, path, &MountEntry::where);
 }
 
 bool inside(const std::string& path, const std::string& folder) {
@@ -99,20 +99,33 @@ bool unmount_by_helper(const std::string& mountpoint, bool lazy) {
     return WIFEXITED(result) && WEXITSTATUS(result) == 0;
 }
 
+// The kernel would stack a second mount on it, and hide all its volumes; both daemons would write to
+// the same files. (Of a dead one fs::mount says that it is dead.)
+void refuse_mounted(const std::string& folder) {
+    std::string path = mounted_path(folder);
+    if (mounted(path) != 0 && access(path.c_str(), F_OK) == 0)
+        throw Refused(EBUSY, path + " is a dmfs mount already",
+                      "`dmfs umount " + path + "` first, or another folder");
+}
+
+// With the configuration as the source, as mount(8) writes a path: so `mount -a` finds it mounted.
+void take_config(fs::MountOptions& options, const std::string& path) {
+    std::error_code error;
+    options.config_path = path;
+    if (path.empty()) return;
+    const stdfs::path found = stdfs::canonical(path, error);
+    options.source = error ? path : found.string();
+}
+
 }  // namespace
 
 int mount(Invocation& invocation) {
     fs::MountOptions options;
     options.mountpoint = invocation.arguments.front();
-    // The kernel would stack a second one on it, and hide all its volumes. (Of a dead one
-    // fs::mount says that it is dead.)
-    std::string path = mounted_path(options.mountpoint);
-    if (mounted(path) != 0 && access(path.c_str(), F_OK) == 0)
-        throw Refused(EBUSY, path + " is a dmfs mount already",
-                      "`dmfs umount " + path + "` first, or another folder");
+    refuse_mounted(options.mountpoint);
     options.options = invocation.options.fields.value_or("");
     options.foreground = invocation.options.foreground;
-    options.config_path = invocation.options.config;
+    take_config(options, invocation.options.config);
     return fs::mount(options);
 }
 
@@ -144,8 +157,25 @@ int umount(Invocation& invocation) {
     return 0;
 }
 
-// mount.fuse.dmfs SOURCE FOLDER [-sfnvN] [-o OPTIONS]. SOURCE is the path of a
-// dmfs.toml, or a word without meaning ("dmfs", "none").
+// SOURCE is the path of a dmfs.toml, or a word without meaning ("dmfs", "none").
+static int mount_source(const std::string& source, fs::MountOptions options) {
+    if (source.find('/') != std::string::npos || source.ends_with(".toml"))
+        take_config(options, source);
+    else
+        options.source = source;
+    refuse_mounted(options.mountpoint);
+    return fs::mount(options);
+}
+
+int mount_source(const std::string& source, const Invocation& invocation) {
+    fs::MountOptions options;
+    options.mountpoint = invocation.arguments.front();
+    options.options = invocation.options.fields.value_or("");
+    options.foreground = invocation.options.foreground;
+    return mount_source(source, options);
+}
+
+// mount.fuse.dmfs SOURCE FOLDER [-sfnvN] [-o OPTIONS]
 int mount_helper(int argc, char** argv) {
     fs::MountOptions options;
     std::vector<std::string> words;
@@ -158,6 +188,7 @@ int mount_helper(int argc, char** argv) {
             if (word == "-o") options.options += (options.options.empty() ? "" : ",") + std::string(value);
         } else if (word.size() > 1 && word[0] == '-') {
             fake |= word.find('f') != std::string_view::npos;
+            options.sloppy |= word.find('s') != std::string_view::npos;
         } else {
             words.emplace_back(word);
         }
@@ -166,10 +197,8 @@ int mount_helper(int argc, char** argv) {
         fmt::print(stderr, "usage: mount.fuse.dmfs SOURCE FOLDER [-o OPTIONS]\n");
         return 1;
     }
-    if (words[0].find('/') != std::string::npos || words[0].ends_with(".toml"))
-        options.config_path = words[0];
     options.mountpoint = words[1];
-    return fake ? 0 : fs::mount(options);
+    return fake ? 0 : mount_source(words[0], options);
 }
 
 }  // namespace dmfs::cli

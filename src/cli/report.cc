@@ -53,6 +53,7 @@ std::string Report::text() const {
     }
 
     std::string out;
+    if (rows_.empty()) return out;  // as dmsetup: not even headings
     if (options_.rows) {
         for (size_t i = 0; i < columns_.size(); i++) {
             std::vector<std::string> cells;

@@ -3,19 +3,15 @@
 // order of the file. Keys of tables are left out unless --showkeys asks for them; with
 // them the file is still the owner's alone.
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <functional>
 #include <set>
 
-#include "base/files.h"
 #include "base/words.h"
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "dm/config.h"
 
 namespace dmfs::cli {
@@ -134,22 +130,6 @@ Config running_config(const ControlClient& control, bool show_keys) {
     return config;
 }
 
-// Whoever reads the file meanwhile, or after a crash, finds the old text or the new.
-void write_atomically(const std::string& path, const std::string& text) {
-    std::string temporary = path + ".XXXXXX";
-    int fd = mkostemp(temporary.data(), O_CLOEXEC);
-    if (fd < 0) throw Refused(errno, "cannot make " + temporary);
-    int error = write_all(fd, text);
-    if (error == 0 && fsync(fd) != 0) error = errno;
-    if (close(fd) != 0 && error == 0) error = errno;
-    if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
-    if (error != 0) {
-        unlink(temporary.c_str());
-        throw Refused(error, "cannot write " + path);
-    }
-    sync_folder_of(path);
-}
-
 }  // namespace
 
 int save(Invocation& invocation) {
@@ -157,7 +137,7 @@ int save(Invocation& invocation) {
     if (invocation.arguments.empty())
         fmt::print("{}", text);
     else
-        write_atomically(invocation.arguments.front(), text);
+        write_output(invocation.arguments.front(), text, 0600);
     return 0;
 }
 

@@ -19,6 +19,15 @@ namespace {
 
 constexpr size_t kDeepest = 100;  // nested parentheses
 
+// Fields are whole numbers; of what they are compared with dmsetup drops a fraction.
+std::optional<uint64_t> whole_part(std::string_view number) {
+    const size_t point = number.find('.');
+    if (point != std::string_view::npos &&
+        number.find_first_not_of("0123456789", point + 1) != std::string_view::npos)
+        return std::nullopt;
+    return parse_decimal(number.substr(0, point));
+}
+
 class Selection {
   public:
     Selection(const std::string& text, Facts& facts) : text_(text), facts_(facts) {}
@@ -84,7 +93,7 @@ class Selection {
         }
         int order = found.compare(wanted);
         if (field.number) {
-            std::optional<uint64_t> a = parse_decimal(found), b = parse_decimal(wanted);
+            std::optional<uint64_t> a = parse_decimal(found), b = whole_part(wanted);
             if (!b) refuse(std::string(field.name) + " is a number, '" + wanted + "' is none");
             order = a.value_or(0) < *b ? -1 : a.value_or(0) > *b ? 1 : 0;
         }

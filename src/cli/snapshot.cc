@@ -40,13 +40,6 @@ std::string take_new_name(Invocation& invocation) {
     return name;
 }
 
-uint64_t bytes_of_volume(const ControlClient& control, const std::string& name) {
-    struct stat found;
-    std::string path = control.volume_path(name);
-    if (::stat(path.c_str(), &found) != 0) throw Refused(errno, "cannot stat " + path);
-    return static_cast<uint64_t>(found.st_size);
-}
-
 uint64_t bytes_of_file(const std::string& path) {
     struct stat found;
     if (::stat(path.c_str(), &found) != 0) throw Refused(errno, "cannot stat " + path);
@@ -59,7 +52,9 @@ uint64_t bytes_of_file(const std::string& path) {
 }
 
 // The mount would refuse it, too, in words for those who wrote a table.
-void check_unused(const ControlClient& control, const CowFile& cow) {
+void check_unused(Invocation& invocation, const CowFile& cow) {
+    if (invocation.is_foreign()) return;  // that is asked by following its paths
+    const ControlClient& control = invocation.control();
     if (std::string user = user_of(control, cow.path()); !user.empty())
         throw Refused(EBUSY, cow.path() + " is in use: by '" + user + "'", "another file");
 }
@@ -109,10 +104,25 @@ std::string user_of(const ControlClient& control, const std::string& path) {
     return {};
 }
 
-std::vector<std::string> delete_cows(const ControlClient& control, const std::set<std::string>& cows) {
+std::vector<OldCow> old_cows(Invocation& invocation, const std::set<std::string>& cows) {
+    std::vector<OldCow> old;
+    if (CowOptions(invocation.options).keep || cows.empty()) return old;
+    if (invocation.is_foreign()) {
+        fmt::print(
+            stderr,
+            "dmfs: {}: {} is not your mount, and no file that it names is deleted: it is its owner's to\n"
+            "  do that\n",
+            invocation.command, invocation.control().mountpoint());
+        return old;
+    }
+    for (const std::string& cow : cows) old.emplace_back(cow);
+    return old;
+}
+
+std::vector<std::string> delete_cows(const ControlClient& control, const std::vector<OldCow>& cows) {
     std::vector<std::string> deleted;
-    for (const std::string& cow : cows)
-        if (user_of(control, cow).empty() && delete_cow(cow)) deleted.push_back(cow);
+    for (const OldCow& cow : cows)
+        if (user_of(control, cow.path()).empty() && cow.remove()) deleted.push_back(cow.path());
     return deleted;
 }
 
@@ -120,9 +130,9 @@ int snapshot(Invocation& invocation) {
     const ControlClient& control = invocation.control();
     const CowOptions options(invocation.options);
     const std::string origin = take_volume(invocation), name = take_new_name(invocation);
-    CowFile cow(options.file.value_or(name + ".cow"), options.size_for(bytes_of_volume(control, origin)),
+    CowFile cow(options.file.value_or(name + ".cow"), options.size_for(control.volume_bytes(origin)),
                 options.size.has_value(), false);
-    check_unused(control, cow);
+    check_unused(invocation, cow);
     std::string request =
         "snapshot " + quote_word(name) + " " + quote_word(cow.path()) + " " + store_type(options);
     if (options.chunk != 0) request += " " + std::to_string(options.chunk);
@@ -157,7 +167,7 @@ int overlay(Invocation& invocation) {
     // To go on with changes that were made earlier has to be said: they are of that file only.
     CowFile cow(options.file.value_or(name + ".cow"), options.size_for(bytes), options.size.has_value(),
                 options.file.has_value() && !options.transient);
-    check_unused(control, cow);
+    check_unused(invocation, cow);
     invocation.options.table = fmt::format(
         "0 {} snapshot {} {} {} {}", sectors_in(bytes), quote_word(path.string()), quote_word(cow.path()),
         store_type(options), options.chunk != 0 ? options.chunk : kUsualChunk);
@@ -220,9 +230,9 @@ int fork(Invocation& invocation) {
         for (const std::string& bottom : bottoms) {
             const std::string copy = bottom == original ? name : fmt::format("{}-{}", name, bottom);
             cows.emplace_back((folder / (copy + ".cow")).string(),
-                              options.size_for(bytes_of_volume(control, bottom)), options.size.has_value(),
+                              options.size_for(control.volume_bytes(bottom)), options.size.has_value(),
                               false);
-            check_unused(control, cows.back());
+            check_unused(invocation, cows.back());
         }
         request += " " + quote_word(folder.string());
     }
@@ -262,12 +272,10 @@ std::set<std::string> cows_of(const ControlClient& control, const std::string& n
 
 int drop(Invocation& invocation) {
     const ControlClient& control = invocation.control();
-    const CowOptions options(invocation.options);
     const std::string name = take_volume(invocation);
-    const std::set<std::string> cows = cows_of(control, name);
+    const std::vector<OldCow> cows = old_cows(invocation, cows_of(control, name));
     control.write(name, "state", "drop\n");
-    std::vector<std::string> deleted;
-    if (!options.keep) deleted = delete_cows(control, cows);
+    const std::vector<std::string> deleted = delete_cows(control, cows);
     const bool gone = !control.exists(name);  // or an origin, whose snapshots were
     if (invocation.options.json) {
         print_json({{"volume", name}, {"removed", gone}, {"deleted", deleted}});

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "base/words.h"
-#include "dm/control_client.h"
+#include "cli/command.h"
+#include "cli/cow_file.h"
 
 namespace dmfs::cli {
 
@@ -15,7 +16,10 @@ namespace dmfs::cli {
 std::vector<std::vector<Word>> rows_of(const ControlClient& control, const std::string& name);
 // The volume that has that device in a table; empty if there is none.
 std::string user_of(const ControlClient& control, const std::string& path);
-// Deletes those that are regular files and in no table; which they were.
-std::vector<std::string> delete_cows(const ControlClient& control, const std::set<std::string>& cows);
+// The files to delete when the volumes that keep things in them are gone: none that a foreign mount
+// names, which is said.
+std::vector<OldCow> old_cows(Invocation& invocation, const std::set<std::string>& cows);
+// Deletes those that are in no table any more; which they were.
+std::vector<std::string> delete_cows(const ControlClient& control, const std::vector<OldCow>& cows);
 
 }  // namespace dmfs::cli

@@ -136,12 +136,7 @@ int trace(Invocation& invocation) {
     if (names.empty()) throw Refused(ENXIO, "there is no volume to trace");
     Printer printer(invocation, names.size() > 1);
     std::vector<int> files;
-    for (const std::string& name : names) {
-        std::string path = invocation.control().control_path(name, "trace");
-        int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-        if (fd < 0) throw Refused(errno, "cannot open " + path);
-        files.push_back(fd);
-    }
+    for (const std::string& name : names) files.push_back(invocation.control().open(name, "trace", O_RDONLY));
     if (names.size() == 1) {
         follow(files[0], names[0], printer);
         return 0;

@@ -29,7 +29,8 @@ struct Field {
 
 class ConciseParser {
   public:
-    ConciseParser(std::string_view text, const std::string& file) : text_(text), file_(file) {}
+    ConciseParser(std::string_view text, const std::string& file, bool tables)
+        : text_(text), file_(file), tables_(tables) {}
 
     std::vector<ConciseVolume> parse() {
         std::vector<ConciseVolume> volumes;
@@ -53,8 +54,8 @@ class ConciseParser {
         if (name.end == ',') uuid = field();
         if (uuid.end == ',') minor = field();
         if (minor.end == ',') flags = field();
-        if (minor.end != ',') {
-            size_t known = name.end != ',' ? 1 : uuid.end != ',' ? 2 : 3;
+        if (minor.end != ',' || (tables_ && flags.end != ',')) {
+            size_t known = name.end != ',' ? 1 : uuid.end != ',' ? 2 : minor.end != ',' ? 3 : 4;
             refuse(name, "a volume of " + std::to_string(known) + (known == 1 ? " field" : " fields"),
                    "name,uuid,minor,flags,table");
         }
@@ -81,6 +82,7 @@ class ConciseParser {
             end = row.end;
             if (row.text.find_first_of(std::string_view("\n\0", 2)) != std::string::npos)
                 refuse(row, "a table line with a newline or a NUL in it", {});
+            if (trimmed(row.text).empty() && end == ',') continue;  // as dmsetup
             if (trimmed(row.text).empty())
                 refuse(row, "an empty table line", "START LENGTH TARGET ARGUMENTS...");
             volume.table += std::string(trimmed(row.text)) + "\n";
@@ -109,7 +111,7 @@ class ConciseParser {
 
     std::optional<uint32_t> minor_of(const Field& field) const {
         std::string_view text = trimmed(field.text);
-        if (text.empty()) return std::nullopt;
+        if (text.empty() || text == "-1") return std::nullopt;
         std::optional<uint64_t> minor = parse_decimal(text);
         if (!minor || *minor >= 1U << 20)
             refuse(field, "'" + field.text + "' is no minor number", "0 to 1048575");
@@ -133,6 +135,7 @@ class ConciseParser {
 
     std::string_view text_;
     const std::string& file_;
+    const bool tables_;
     size_t at_ = 0;
 };
 
@@ -158,8 +161,8 @@ std::string quote_name(std::string_view text) {
 
 }  // namespace
 
-std::vector<ConciseVolume> parse_concise(std::string_view text, const std::string& file) {
-    return ConciseParser(text, file).parse();
+std::vector<ConciseVolume> parse_concise(std::string_view text, const std::string& file, bool tables) {
+    return ConciseParser(text, file, tables).parse();
 }
 
 std::string format_concise(const ConciseVolume& volume) {

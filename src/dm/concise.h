@@ -28,8 +28,10 @@ struct ConciseVolume {
 };
 
 // The volumes of a text, in its order. Throws Refused with the place; `file` is
-// what the place calls the text. A text of blanks alone holds no volume.
-std::vector<ConciseVolume> parse_concise(std::string_view text, const std::string& file = "concise");
+// what the place calls the text. A text of blanks alone holds no volume. `tables`: each has to have
+// one, as dmsetup wants it.
+std::vector<ConciseVolume> parse_concise(std::string_view text, const std::string& file = "concise",
+                                         bool tables = false);
 
 // One volume, so that parse_concise gives it back; volumes are joined by ';'.
 std::string format_concise(const ConciseVolume& volume);

@@ -30,12 +30,6 @@ int read_all(int fd, std::string& text) {
     }
 }
 
-int read_file(const std::string& path, std::string& text) {
-    OpenFile file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file.good()) return errno;
-    return read_all(file.fd(), text);
-}
-
 std::string_view trimmed(std::string_view text) {
     while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
     while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
@@ -46,19 +40,55 @@ uint32_t number(std::string_view text) {
     return static_cast<uint32_t>(parse_decimal(trimmed(text)).value_or(0));
 }
 
+constexpr std::string_view kVolumes = ".control/.volumes";  // whatever a volume is called
+
+// Below the mount point. Throws Refused for what cannot be a volume's name.
+std::string control_place(std::string_view name, std::string_view file) {
+    std::string place = ".control";
+    if (!name.empty()) {
+        check_name(name);
+        place = std::string(kVolumes) + "/" + std::string(name);
+    }
+    if (!file.empty()) place += "/" + std::string(file);
+    return place;
+}
+
 }  // namespace
 
 ControlClient::ControlClient(std::string mountpoint) : mountpoint_(std::move(mountpoint)) {}
 
 std::string ControlClient::volume_path(std::string_view name) const {
+    check_name(name);
     return mountpoint_ + "/" + std::string(name);
 }
 
 std::string ControlClient::control_path(std::string_view name, std::string_view file) const {
-    std::string path = mountpoint_ + "/.control";
-    for (std::string_view part : {name, file})
-        if (!part.empty()) path += "/" + std::string(part);
-    return path;
+    return mountpoint_ + "/" + control_place(name, file);
+}
+
+int ControlClient::open_volume(std::string_view name, int flags) const {
+    const std::string path = volume_path(name);
+    int fd = open_below(mountpoint_, name, flags);
+    if (fd < 0) refuse(errno, "open", path, {});
+    return fd;
+}
+
+int ControlClient::open(std::string_view name, std::string_view file, int flags) const {
+    int fd = open_below(mountpoint_, control_place(name, file), flags);
+    if (fd < 0) refuse(errno, "open", control_path(name, file), control_place(name, "error"));
+    return fd;
+}
+
+uint64_t ControlClient::volume_bytes(std::string_view name) const {
+    OpenFile volume(open_volume(name, O_PATH));
+    struct stat found;
+    if (::fstat(volume.fd(), &found) != 0) refuse(errno, "stat", volume_path(name), {});
+    return static_cast<uint64_t>(found.st_size);
+}
+
+int ControlClient::read_file(const std::string& place, std::string& text) const {
+    OpenFile file(open_below(mountpoint_, place, O_RDONLY));
+    return file.good() ? read_all(file.fd(), text) : errno;
 }
 
 void ControlClient::refuse(int error, std::string_view doing, const std::string& path,
@@ -72,7 +102,7 @@ void ControlClient::refuse(int error, std::string_view doing, const std::string&
         if (first.ends_with(std::string(": ") + strerror(error))) throw RequestRefused(error, text);
     }
     struct stat found;
-    if ((error == ENOENT || error == ENOTDIR) && ::stat((mountpoint_ + "/.control").c_str(), &found) != 0) {
+    if ((error == ENOENT || error == ENOTDIR) && ::lstat((mountpoint_ + "/.control").c_str(), &found) != 0) {
         if (errno == ENOTCONN)
             error = ENOTCONN;
         else
@@ -89,18 +119,13 @@ void ControlClient::refuse(int error, std::string_view doing, const std::string&
 }
 
 std::vector<std::string> ControlClient::volumes() const {
-    std::string path = control_path({}, {});
-    DIR* folder = ::opendir(path.c_str());
-    if (folder == nullptr) refuse(errno, "open", path, {});
+    int fd = open_below(mountpoint_, kVolumes, O_RDONLY | O_DIRECTORY);
+    DIR* folder = fd < 0 ? nullptr : ::fdopendir(fd);
+    if (folder == nullptr) refuse(errno, "open", mountpoint_ + "/" + std::string(kVolumes), {});
     std::vector<std::string> names;
     while (const dirent* entry = ::readdir(folder)) {
         std::string_view name = entry->d_name;
-        if (name == "." || name == "..") continue;
-        bool is_folder = entry->d_type == DT_DIR;
-        struct stat found;
-        if (entry->d_type == DT_UNKNOWN)
-            is_folder = ::stat(control_path(name, {}).c_str(), &found) == 0 && S_ISDIR(found.st_mode);
-        if (is_folder) names.emplace_back(name);
+        if (name != "." && name != "..") names.emplace_back(name);
     }
     ::closedir(folder);
     std::sort(names.begin(), names.end());
@@ -108,12 +133,12 @@ std::vector<std::string> ControlClient::volumes() const {
 }
 
 bool ControlClient::exists(std::string_view name) const {
-    struct stat found;
-    std::string path = control_path(name, {});
-    if (::stat(path.c_str(), &found) == 0) return S_ISDIR(found.st_mode);
+    OpenFile folder(open_below(mountpoint_, control_place(name, {}), O_PATH | O_DIRECTORY));
+    if (folder.good()) return true;
     int error = errno;
     // Whether the mount is there at all is for the caller to know.
-    if (::stat(control_path({}, {}).c_str(), &found) != 0 || error != ENOENT) refuse(error, "find", path, {});
+    OpenFile all(open_below(mountpoint_, kVolumes, O_PATH | O_DIRECTORY));
+    if (!all.good() || error != ENOENT) refuse(error, "find", control_path(name, {}), {});
     return false;
 }
 
@@ -122,30 +147,22 @@ std::string ControlClient::read(std::string_view file) const { return read({}, f
 void ControlClient::write(std::string_view file, std::string_view text) const { write({}, file, text); }
 
 std::string ControlClient::read(std::string_view name, std::string_view file) const {
-    std::string path = control_path(name, file);
     std::string text;
-    int error = read_file(path, text);
-    if (error != 0) refuse(error, "read", path, control_path(name, "error"));
+    int error = read_file(control_place(name, file), text);
+    if (error != 0) refuse(error, "read", control_path(name, file), control_place(name, "error"));
     return text;
 }
 
-void ControlClient::write_file(const std::string& path, std::string_view text,
-                               const std::string& error_file) const {
-    OpenFile file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    if (!file.good()) refuse(errno, "open", path, error_file);
-    if (int error = write_all(file.fd(), text); error != 0) refuse(error, "write", path, error_file);
-    if (file.close() != 0) refuse(errno, "write", path, error_file);
-}
-
 void ControlClient::write(std::string_view name, std::string_view file, std::string_view text) const {
-    write_file(control_path(name, file), text, control_path(name, "error"));
+    OpenFile open(this->open(name, file, O_WRONLY));
+    int error = write_all(open.fd(), text);
+    if (error == 0 && open.close() != 0) error = errno;
+    if (error != 0) refuse(error, "write", control_path(name, file), control_place(name, "error"));
 }
 
 std::string ControlClient::ask(std::string_view name, std::string_view asked, std::string_view text) const {
-    std::string path = control_path(name, asked);
-    std::string error_file = control_path(name, "error");
-    OpenFile file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-    if (!file.good()) refuse(errno, "open", path, error_file);
+    OpenFile file(open(name, asked, O_RDWR));
+    const std::string path = control_path(name, asked), error_file = control_place(name, "error");
     if (::write(file.fd(), text.data(), text.size()) < 0) refuse(errno, "write", path, error_file);
     std::string answer;
     if (::lseek(file.fd(), 0, SEEK_SET) < 0) refuse(errno, "read", path, error_file);
@@ -155,36 +172,35 @@ std::string ControlClient::ask(std::string_view name, std::string_view asked, st
 }
 
 void ControlClient::create(std::string_view name) const {
-    std::string path = control_path(name, {});
-    if (::mkdir(path.c_str(), 0700) == 0) return;
+    const std::string path = control_path(name, {});
+    OpenFile folder(open_below(mountpoint_, kVolumes, O_PATH | O_DIRECTORY));
+    if (folder.good() && ::mkdirat(folder.fd(), std::string(name).c_str(), 0700) == 0) return;
     // The kernel's answer for a name that is taken.
     int error = errno == EEXIST ? EBUSY : errno;
-    struct stat found;
-    if (error == EBUSY && ::stat(path.c_str(), &found) == 0 && !S_ISDIR(found.st_mode))
-        throw Refused(error, "'" + std::string(name) + "' is a file of .control", "another name");
     if (error == EBUSY) throw Refused(error, "the name '" + std::string(name) + "' is taken");
-    refuse(error, "make", path, control_path({}, "error"));
+    refuse(error, "make", path, control_place({}, "error"));
 }
 
 void ControlClient::remove(std::string_view name) const {
-    std::string path = control_path(name, {});
-    if (::rmdir(path.c_str()) == 0) return;
+    const std::string path = control_path(name, {});
+    OpenFile folder(open_below(mountpoint_, kVolumes, O_PATH | O_DIRECTORY));
+    if (folder.good() && ::unlinkat(folder.fd(), std::string(name).c_str(), AT_REMOVEDIR) == 0) return;
     int error = errno;
-    std::string error_file = control_path(name, "error");
-    struct stat found;
-    if (::stat(error_file.c_str(), &found) != 0 || found.st_size == 0) error_file = control_path({}, "error");
+    std::string error_file = control_place(name, "error"), text;
+    if (read_file(error_file, text) != 0 || text.empty()) error_file = control_place({}, "error");
     refuse(error, "remove", path, error_file);
 }
 
 void ControlClient::rename(std::string_view name, std::string_view new_name) const {
-    std::string from = control_path(name, {});
+    const std::string from = control_path(name, {}), to = control_path(new_name, {});
+    OpenFile folder(open_below(mountpoint_, kVolumes, O_PATH | O_DIRECTORY));
     // NOREPLACE: an ordinary rename would also be asked to replace the other volume.
-    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, control_path(new_name, {}).c_str(), RENAME_NOREPLACE) ==
-        0)
+    if (folder.good() && ::renameat2(folder.fd(), std::string(name).c_str(), folder.fd(),
+                                     std::string(new_name).c_str(), RENAME_NOREPLACE) == 0)
         return;
     int error = errno == EEXIST ? EBUSY : errno;
     if (error == EBUSY) throw Refused(error, "the name '" + std::string(new_name) + "' is taken");
-    refuse(error, "rename", from, control_path({}, "error"));
+    refuse(error, "rename", from, control_place({}, "error"));
 }
 
 VolumeInfo ControlClient::info(std::string_view name) const {

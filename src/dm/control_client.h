@@ -56,8 +56,17 @@ class ControlClient {
     explicit ControlClient(std::string mountpoint);
 
     const std::string& mountpoint() const { return mountpoint_; }
+    // For people, and for programs that people run there. A name that could not be one, as a mount
+    // of somebody else may tell, is refused.
     std::string volume_path(std::string_view name) const;
     std::string control_path(std::string_view name, std::string_view file) const;
+
+    // Opens a volume, or a file of its controls. In a mount no link is followed: it has none, unless
+    // somebody wants to lead us astray. Throws Refused.
+    int open_volume(std::string_view name, int flags) const;
+    int open(std::string_view name, std::string_view file, int flags) const;
+    // Its length in bytes.
+    uint64_t volume_bytes(std::string_view name) const;
 
     // Names of all volumes, in the order of their bytes (as the kernel lists).
     std::vector<std::string> volumes() const;
@@ -83,7 +92,7 @@ class ControlClient {
     // The refusal for a call on `path` that failed with `error`, while asked to `doing`.
     [[noreturn]] void refuse(int error, std::string_view doing, const std::string& path,
                              const std::string& error_file) const;
-    void write_file(const std::string& path, std::string_view text, const std::string& error_file) const;
+    int read_file(const std::string& place, std::string& text) const;
 
     std::string mountpoint_;
 };

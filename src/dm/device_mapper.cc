@@ -66,7 +66,7 @@ DeviceMapper::DeviceMapper(Executor& executor, std::string mountpoint, DeviceWor
 
 std::shared_ptr<Volume> DeviceMapper::create(const std::string& name, const std::string& uuid,
                                              std::optional<uint32_t> minor) {
-    check_new_name(name);
+    check_name(name);
     check_uuid(uuid);
     return volumes_.create(name, uuid, minor);
 }
@@ -100,15 +100,9 @@ Task<Outcome> DeviceMapper::replace(std::shared_ptr<Volume> volume, std::shared_
         cancel);
 }
 
-void DeviceMapper::check_new_name(const std::string& name) const {
-    check_name(name);
-    if (reserved_.contains(name))
-        throw Refused(EBUSY, "'" + name + "' is a file of .control", "another name");
-}
-
 Outcome DeviceMapper::rename(Volume& volume, const std::string& name) {
     try {
-        check_new_name(name);
+        check_name(name);
     } catch (const Refused& refused) {
         return refused;
     }

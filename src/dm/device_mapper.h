@@ -6,7 +6,6 @@
 
 #include <functional>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 
@@ -29,9 +28,6 @@ class DeviceMapper {
     Namespace& volumes() { return volumes_; }
     // For requests that change several volumes: snapshot, fork, merge, merged, drop.
     Lock& snapshot_steps() { return snapshot_steps_; }
-
-    // Names that no volume may have, because the front end shows something else there.
-    void reserve(std::set<std::string> names) { reserved_ = std::move(names); }
 
     // `folder`: where relative paths of a table begin. Throws Refused.
     std::shared_ptr<Volume> create(const std::string& name, const std::string& uuid = {},
@@ -74,10 +70,7 @@ class DeviceMapper {
     Task<Outcome> create_each(std::string text, std::string folder, Cancel* cancel);
     Task<Outcome> fill(std::shared_ptr<Volume> volume, ConciseVolume wanted, std::string folder,
                        Cancel* cancel);
-    // Throws Refused.
-    void check_new_name(const std::string& name) const;
 
-    std::set<std::string> reserved_;
     Namespace volumes_;
     DeviceWords devices_;
     Lock snapshot_steps_;

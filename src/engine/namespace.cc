@@ -224,7 +224,7 @@ std::shared_ptr<Volume> Namespace::open(const std::shared_ptr<Volume>& volume) {
     if (volume->doomed_) throw Refused(ENXIO, "'" + volume->name_ + "' is being removed");
     if (!volume->had_table_)
         throw Refused(ENXIO, "'" + volume->name_ + "' never had a table",
-                      "write one to .control/" + volume->name_ + "/table");
+                      "write one to .control/.volumes/" + volume->name_ + "/table");
     volume->open_count_++;
     return {volume.get(), [this, volume](Volume*) { close(volume); }};
 }

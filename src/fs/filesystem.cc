@@ -37,10 +37,6 @@ FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string sta
       clock_([this] { waiting_.end_late(); }, std::chrono::seconds(options.park_seconds > 0 ? 1 : 0)) {
     clock_gettime(CLOCK_REALTIME, &started_);
     dm_.volumes().observe(this);
-    std::set<std::string> reserved;  // their folders would be hidden behind these
-    for (const ControlNode& node : control_nodes())
-        if (!node.of_volume) reserved.emplace(node.name);
-    dm_.reserve(std::move(reserved));
 }
 
 FileSystem::~FileSystem() {
@@ -149,7 +145,7 @@ Status FileSystem::attributes(Node node, struct stat* found) {
             found->st_size = static_cast<off_t>(controls_.text(node, volume.get()).size());
     }
     std::lock_guard guard(mutex_);
-    if (auto owner = owners_.find(node.ino()); owner != owners_.end()) {
+    if (auto owner = owners_.find(node.owned().ino()); owner != owners_.end()) {
         found->st_mode = (found->st_mode & S_IFMT) | owner->second.mode;
         found->st_uid = owner->second.uid;
         found->st_gid = owner->second.gid;
@@ -183,7 +179,11 @@ Status FileSystem::find(fuse_ino_t parent, const std::string& name, Node* found)
         *found = {0, Kind::control};
         return kOk;
     }
-    bool of_volume = folder.kind == Kind::root && folder.id != 0;
+    if (folder.kind == Kind::control && name == kVolumesFolder) {
+        *found = {0, Kind::volumes};
+        return kOk;
+    }
+    bool of_volume = folder.id != 0;
     if (folder.kind == Kind::control || of_volume)
         for (const ControlNode& each : control_nodes())
             if (each.of_volume == of_volume && each.name == name) {
@@ -193,22 +193,33 @@ Status FileSystem::find(fuse_ino_t parent, const std::string& name, Node* found)
     if (of_volume) return Status(ENOENT);
     std::shared_ptr<Volume> volume = dm_.volumes().by_name(name);
     if (!volume) return Status(ENOENT);
-    *found = {volume->id(), folder.kind == Kind::control ? Kind::root : Kind::volume};
+    *found = folder.child(volume->id());
     return kOk;
+}
+
+std::shared_ptr<Volume> FileSystem::volume_in(fuse_ino_t folder, const std::string& name) {
+    Node found;
+    if (Node::of(folder).id != 0 || !find(folder, name, &found) || found.id == 0) return nullptr;
+    return volume_of(found);
 }
 
 std::vector<FileSystem::OpenFolder::Entry> FileSystem::list(Node folder) {
     std::vector<OpenFolder::Entry> entries = {{".", folder.ino(), S_IFDIR}, {"..", FUSE_ROOT_ID, S_IFDIR}};
-    bool is_root = folder.kind == Kind::root && folder.id == 0;
-    if (is_root) entries.push_back({".control", Node{0, Kind::control}.ino(), S_IFDIR});
-    if (!is_root)
+    bool is_control = folder.kind == Kind::control;
+    if (is_control)
+        entries.push_back({std::string(kVolumesFolder), Node{0, Kind::volumes}.ino(), S_IFDIR});
+    else if (folder.id == 0 && folder.kind == Kind::root)
+        entries.push_back({".control", Node{0, Kind::control}.ino(), S_IFDIR});
+    if (is_control || folder.id != 0)
         for (const ControlNode& each : control_nodes())
             if (each.of_volume == (folder.id != 0))
                 entries.push_back({std::string(each.name), Node{folder.id, each.kind}.ino(), S_IFREG});
     if (folder.id == 0)
         for (const auto& volume : dm_.volumes().volumes()) {
-            Node node{volume->id(), is_root ? Kind::volume : Kind::root};
-            entries.push_back({volume->name(), node.ino(), static_cast<mode_t>(is_root ? S_IFREG : S_IFDIR)});
+            if (is_control && is_control_name(volume->name())) continue;
+            Node node = folder.child(volume->id());
+            entries.push_back(
+                {volume->name(), node.ino(), static_cast<mode_t>(node.is_volume() ? S_IFREG : S_IFDIR)});
         }
     return entries;
 }
@@ -240,8 +251,9 @@ Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_s
     }
     if ((to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) == 0) return kOk;
     std::lock_guard guard(mutex_);
-    Owner& owner = owners_.try_emplace(node.ino(), Owner{found.st_mode & 07777, found.st_uid, found.st_gid})
-                       .first->second;
+    Owner& owner =
+        owners_.try_emplace(node.owned().ino(), Owner{found.st_mode & 07777, found.st_uid, found.st_gid})
+            .first->second;
     if ((to_set & FUSE_SET_ATTR_MODE) != 0) owner.mode = wanted.st_mode & 07777;
     if ((to_set & FUSE_SET_ATTR_UID) != 0) owner.uid = wanted.st_uid;
     if ((to_set & FUSE_SET_ATTR_GID) != 0) owner.gid = wanted.st_gid;

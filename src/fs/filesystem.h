@@ -72,6 +72,8 @@ class FileSystem final : public NamespaceObserver {
     // ENOENT where the node is gone.
     Status attributes(Node node, struct stat* found);
     Status find(fuse_ino_t parent, const std::string& name, Node* found);
+    // The volume that is called so in this folder, or nullptr.
+    std::shared_ptr<Volume> volume_in(fuse_ino_t folder, const std::string& name);
     std::vector<OpenFolder::Entry> list(Node folder);
     std::string folder_of(pid_t process) const;
     Status set_attributes(Node node, const struct stat& wanted, int to_set);

@@ -21,11 +21,12 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
-#include <sstream>
 #include <thread>
 #include <vector>
 
+#include "base/files.h"
 #include "base/log.h"
+#include "base/mount_rights.h"
 #include "base/refused.h"
 #include "dm/config.h"
 #include "engine/backings.h"
@@ -104,11 +105,51 @@ class Loops {
     int error_ = 0;
 };
 
+// As a word of libfuse's options.
+std::string quoted(const std::string& word) {
+    std::string out;
+    for (char c : word) {
+        if (c == ',' || c == '\\') out += '\\';
+        out += c;
+    }
+    return out;
+}
+
+// Why libfuse could not mount, which it has said in its own words, if at all.
+[[noreturn]] void refuse_mounting(const std::string& mountpoint, bool allows_others) {
+    const std::string what = "can't mount on " + mountpoint;
+    struct stat device;
+    if (::stat("/dev/fuse", &device) != 0)
+        throw Refused(ENODEV, "there is no /dev/fuse",
+                      "load the fuse module; in a container: --device /dev/fuse");
+    OpenFile fuse(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    if (!fuse.good() && errno == EPERM)
+        throw Refused(EPERM, "/dev/fuse can't be opened: it is none of this container's devices",
+                      "docker or podman: --device /dev/fuse");
+    if (!fuse.good()) throw Refused(errno, "/dev/fuse can't be opened", "its owner: chmod 0666 /dev/fuse");
+    if (std::optional<MountTrouble> trouble = mount_trouble(MountRights::mine()))
+        throw Refused(EPERM, what + ": " + trouble->why, trouble->mend);
+    if (::geteuid() == 0)
+        throw Refused(EPERM, what,
+                      "in a container its AppArmor profile may forbid it: --security-opt "
+                      "apparmor=unconfined; `dmfs doctor` looks at the rest");
+    struct stat folder;
+    if (::stat(mountpoint.c_str(), &folder) == 0 && folder.st_uid != ::geteuid() &&
+        ::access(mountpoint.c_str(), W_OK) != 0)
+        throw Refused(EPERM, what, "a folder that you may write to");
+    throw Refused(EPERM, what,
+                  allows_others ? "allow_other and allow_root need user_allow_other in /etc/fuse.conf"
+                                : "fusermount3 says why; `dmfs doctor` looks at what it needs");
+}
+
 // A session and the arguments it was made with.
 class Session {
   public:
-    Session(FileSystem& fs, const Options& options) {
-        std::string words = "fsname=dmfs,subtype=dmfs,default_permissions";
+    Session(FileSystem& fs, const Options& options)
+        : allows_others_(options.allow_other || options.allow_root) {
+        std::string words = "fsname=" + quoted(options.source) + ",subtype=dmfs,default_permissions";
+        if (options.sync) words += ",sync";
+        if (options.auto_unmount) words += ",auto_unmount";
         if (options.allow_other) words += ",allow_other";
         if (options.allow_root) words += ",allow_root";
         const char* argv[] = {"dmfs", "-o", words.c_str()};
@@ -126,17 +167,8 @@ class Session {
     }
 
     void mount(const std::string& mountpoint) {
-        if (fuse_session_mount(session_, mountpoint.c_str()) != 0) {
-            struct stat device;
-            if (::stat("/dev/fuse", &device) != 0)
-                throw Refused(ENODEV, "there is no /dev/fuse",
-                              "load the fuse module; in a container: --device /dev/fuse");
-            if (::access("/dev/fuse", R_OK | W_OK) != 0)
-                throw Refused(EACCES, "/dev/fuse can't be opened", "its owner: chmod 0666 /dev/fuse");
-            throw Refused(EPERM, "can't mount on " + mountpoint,
-                          "you must own the folder; allow_other and allow_root need user_allow_other in "
-                          "/etc/fuse.conf");
-        }
+        if (fuse_session_mount(session_, mountpoint.c_str()) != 0)
+            refuse_mounting(mountpoint, allows_others_);
         mounted_ = true;
     }
 
@@ -170,6 +202,7 @@ class Session {
 
     fuse_session* session_ = nullptr;
     std::shared_ptr<Loops> loops_ = std::make_shared<Loops>();
+    const bool allows_others_;
     bool mounted_ = false;
 };
 
@@ -275,12 +308,10 @@ std::string absolute_folder(const std::string& folder) {
     return resolved;
 }
 
-std::string read_whole(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw Refused(errno, "can't read " + path);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return text.str();
+std::string config_text(const std::string& path) {
+    std::string text;
+    if (int error = read_whole(path, &text); error != 0) throw Refused(error, "can't read " + path);
+    return text;
 }
 
 unsigned threads_for_this_host() {
@@ -307,9 +338,11 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
     Options options;
     Config config;
     if (!wanted.config_path.empty()) {
-        config = parse_config(read_whole(wanted.config_path), wanted.config_path);
+        config = parse_config(config_text(wanted.config_path), wanted.config_path);
         for (const auto& [name, value] : config.options) options.set(name, value);
     }
+    options.source = wanted.source;
+    options.sloppy = wanted.sloppy;
     options.parse(wanted.options);
     prepare_process(options);
 

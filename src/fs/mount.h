@@ -11,6 +11,9 @@ struct MountOptions {
     std::string options;  // as behind -o: words with commas between them
     bool foreground = false;
     std::string config_path;  // a dmfs.toml, or empty
+    // What /proc/self/mountinfo shows as the source, and mount(8) knows a mount by.
+    std::string source = "dmfs";
+    bool sloppy = false;  // options that nobody knows are passed over: mount -s
 };
 
 // Mounts and serves. In the background: returns once the mount stands. In the

@@ -12,6 +12,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -51,7 +52,12 @@ enum class Kind : uint8_t {
     keyring,
     showkeys,
     inactive_showkeys,
+    volumes,  // MNT/.control/.volumes; of a volume: .control/.volumes/NAME
 };
+
+// Volumes have their controls here, whatever they are called. In .control itself they stand, too,
+// but for those whose name is that of a control file, or this one.
+inline constexpr std::string_view kVolumesFolder = ".volumes";
 
 struct Node {
     uint64_t id = 0;
@@ -59,7 +65,17 @@ struct Node {
 
     fuse_ino_t ino() const { return id << 8 | static_cast<uint64_t>(kind); }
     static Node of(fuse_ino_t ino) { return {ino >> 8, static_cast<Kind>(ino & 0xff)}; }
-    bool is_folder() const { return kind == Kind::root || kind == Kind::control; }
+    bool is_folder() const { return kind == Kind::root || kind == Kind::control || kind == Kind::volumes; }
+    // A folder with a folder for each volume.
+    bool holds_volumes() const { return id == 0 && (kind == Kind::control || kind == Kind::volumes); }
+    // What a volume is in this folder.
+    Node child(uint64_t volume) const {
+        return {volume, kind == Kind::root ? Kind::volume : kind == Kind::control ? Kind::root : kind};
+    }
+    // The same folder by the name it had first: one owner and one mode for both.
+    Node owned() const {
+        return kind == Kind::volumes ? Node{id, id != 0 ? Kind::root : Kind::control} : *this;
+    }
     bool is_volume() const { return kind == Kind::volume; }
     friend auto operator<=>(const Node&, const Node&) = default;
 };
@@ -71,7 +87,7 @@ struct ControlNode {
     Kind kind;
     std::string_view name;
     mode_t mode;
-    bool of_volume;  // stands in .control/NAME/, else in .control/
+    bool of_volume;  // stands in a volume's folder, else in .control/
 };
 
 inline const std::vector<ControlNode>& control_nodes() {
@@ -107,6 +123,21 @@ inline const std::vector<ControlNode>& control_nodes() {
         {Kind::trace, "trace", 0400, true},
     };
     return nodes;
+}
+
+// Whether the name stands for something else than a volume in .control.
+inline bool is_control_name(std::string_view name) {
+    if (name == kVolumesFolder) return true;
+    for (const ControlNode& each : control_nodes())
+        if (!each.of_volume && each.name == name) return true;
+    return false;
+}
+
+// Where a volume has its controls, for those who are told of it.
+inline std::string control_folder(std::string_view volume) {
+    std::string folder = ".control/";
+    if (is_control_name(volume)) folder += std::string(kVolumesFolder) + "/";
+    return folder += volume;
 }
 
 inline const ControlNode* control_node(Node node) {

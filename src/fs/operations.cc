@@ -147,13 +147,13 @@ struct Operations {
 
     static void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t) {
         Outcome outcome;
-        if (Node::of(parent).kind != Kind::control) {
-            outcome = Refused(EPERM, "volumes are made in .control", std::string("mkdir .control/") + name);
+        if (!Node::of(parent).holds_volumes()) {
+            outcome = Refused(EPERM, "volumes are made in .control", "mkdir " + control_folder(name));
             return reply_noted(request, outcome, "create");
         }
         try {
             std::shared_ptr<Volume> volume = self(request).dm_.create(name);
-            return reply_node(request, {volume->id(), Kind::root});
+            return reply_node(request, Node::of(parent).child(volume->id()));
         } catch (const Refused& refused) {
             outcome = refused;
         }
@@ -163,25 +163,24 @@ struct Operations {
     }
 
     static void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
-        std::shared_ptr<Volume> volume = self(request).dm_.volumes().by_name(name);
-        if (Node::of(parent).kind != Kind::control || !volume)
+        std::shared_ptr<Volume> volume = self(request).volume_in(parent, name);
+        if (!Node::of(parent).holds_volumes() || !volume)
             return reply_noted(request, Refused(volume ? EPERM : ENOENT, "volumes are removed in .control"),
                                "remove");
         self(request).spawn(self(request).remove_volume(request, std::move(volume)));
     }
 
     static void unlink(fuse_req_t request, fuse_ino_t, const char* name) {
-        reply_noted(
-            request,
-            Refused(EPERM, "a volume is not removed as a file", std::string("rmdir .control/") + name),
-            "remove");
+        reply_noted(request,
+                    Refused(EPERM, "a volume is not removed as a file", "rmdir " + control_folder(name)),
+                    "remove");
     }
 
     static void mknod(fuse_req_t request, fuse_ino_t, const char* name, mode_t, dev_t) {
-        reply_noted(request,
-                    Refused(EPERM, "files can't be made here",
-                            std::string("mkdir .control/") + name + " makes a volume"),
-                    "create");
+        reply_noted(
+            request,
+            Refused(EPERM, "files can't be made here", "mkdir " + control_folder(name) + " makes a volume"),
+            "create");
     }
 
     static void symlink(fuse_req_t request, const char*, fuse_ino_t parent, const char* name) {
@@ -194,9 +193,8 @@ struct Operations {
 
     static void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
                        const char* new_name, unsigned flags) {
-        std::shared_ptr<Volume> volume = self(request).dm_.volumes().by_name(name);
-        bool of_names =
-            parent == new_parent && (parent == FUSE_ROOT_ID || Node::of(parent).kind == Kind::control);
+        std::shared_ptr<Volume> volume = self(request).volume_in(parent, name);
+        bool of_names = parent == new_parent && (parent == FUSE_ROOT_ID || Node::of(parent).holds_volumes());
         Outcome outcome;
         if (!of_names || (flags & RENAME_EXCHANGE) != 0)
             outcome = Refused(EINVAL, "only volumes are renamed, and stay where they are");
@@ -296,7 +294,7 @@ struct Operations {
         FileSystem& fs = self(request);
         auto from = static_cast<uint64_t>(offset);
         if (Node::of(ino).is_volume()) {
-            bool durable = (file->flags & O_DSYNC) != 0;
+            bool durable = (file->flags & O_DSYNC) != 0 || fs.options_.sync;
             fs.spawn(
                 fs.write_volume(request, open_of<FileSystem::OpenVolume>(file), data, size, from, durable));
             return;

@@ -17,10 +17,39 @@ constexpr uint64_t kMostAhead = uint64_t{1} << 40;
 
 // Words of fstab that are for others, or go without saying.
 bool for_others(const std::string& name) {
-    constexpr std::array kIgnored = {"rw",      "defaults",   "auto",     "noauto", "nofail",
-                                     "_netdev", "user",       "users",    "nouser", "nosuid",
-                                     "nodev",   "noexec",     "exec",     "suid",   "dev",
-                                     "noatime", "nodiratime", "relatime", "async",  "default_permissions"};
+    // No volume has times of access, and names are as durable as the mount itself.
+    constexpr std::array kIgnored = {"rw",
+                                     "defaults",
+                                     "auto",
+                                     "noauto",
+                                     "nofail",
+                                     "_netdev",
+                                     "user",
+                                     "users",
+                                     "nouser",
+                                     "owner",
+                                     "group",
+                                     "nosuid",
+                                     "nodev",
+                                     "noexec",
+                                     "exec",
+                                     "suid",
+                                     "dev",
+                                     "noatime",
+                                     "atime",
+                                     "nodiratime",
+                                     "diratime",
+                                     "relatime",
+                                     "norelatime",
+                                     "strictatime",
+                                     "nostrictatime",
+                                     "lazytime",
+                                     "nolazytime",
+                                     "dirsync",
+                                     "silent",
+                                     "loud",
+                                     "nosymfollow",
+                                     "default_permissions"};
     return name.starts_with("x-") || name.starts_with("comment") ||
            std::find(kIgnored.begin(), kIgnored.end(), name) != kIgnored.end();
 }
@@ -81,18 +110,25 @@ void Options::set(const std::string& name, const std::string& value) {
         allow_other = flag(name, value);
     } else if (name == "allow_root") {
         allow_root = flag(name, value);
+    } else if (name == "sync" || name == "async") {
+        sync = flag(name, value) == (name == "sync");
+    } else if (name == "auto_unmount") {
+        auto_unmount = flag(name, value);
+    } else if (name == "fsname") {
+        if (value.empty()) throw Refused(EINVAL, "the option fsname needs a name", "fsname=NAME");
+        source = value;
     } else if (name == "ro") {
         throw Refused(EINVAL, "a mount can't be read-only", "volumes can: load --readonly");
-    } else if (!for_others(name)) {
-        std::vector<std::string> known = {"backing",     "cache",        "executor",    "threads",
-                                          "poll",        "park_timeout", "space_ahead", "space_wait",
-                                          "allow_other", "allow_root"};
+    } else if (!for_others(name) && !sloppy) {
+        const std::vector<std::string> known = {"backing",     "cache",        "executor",    "threads",
+                                                "poll",        "park_timeout", "space_ahead", "space_wait",
+                                                "allow_other", "allow_root",   "sync",        "auto_unmount",
+                                                "fsname"};
         std::vector<std::string> similar = similar_names(name, known);
+        std::string all;
+        for (const std::string& each : known) all += (all.empty() ? "" : ", ") + each;
         throw Refused(EINVAL, "no mount option '" + name + "'",
-                      similar.empty()
-                          ? "backing, cache, executor, threads, poll, park_timeout, space_ahead, space_wait, "
-                            "allow_other, allow_root"
-                          : "'" + similar.front() + "'?");
+                      similar.empty() ? all : "'" + similar.front() + "'?");
     }
     if (allow_other && allow_root)
         throw Refused(EINVAL, "allow_other and allow_root exclude each other", "one of them");
@@ -124,6 +160,8 @@ std::string Options::text() const {
     if (poll) text += "poll = true\n";
     if (allow_other) text += "allow_other = true\n";
     if (allow_root) text += "allow_root = true\n";
+    if (sync) text += "sync = true\n";
+    if (auto_unmount) text += "auto_unmount = true\n";
     return text;
 }
 

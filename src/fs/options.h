@@ -22,6 +22,10 @@ struct Options {
     unsigned space_wait = 60;         // seconds: how long writes wait for such room
     bool allow_other = false;
     bool allow_root = false;
+    bool sync = false;            // a write is answered when it is durable
+    bool auto_unmount = false;    // fusermount3 unmounts what a killed daemon leaves
+    std::string source = "dmfs";  // fsname=: not of the mount's texts
+    bool sloppy = false;          // unknown options are passed over; none by itself
 
     // One option. Throws Refused, with what there is instead.
     void set(const std::string& name, const std::string& value);

@@ -23,10 +23,12 @@ struct Machine {
         host.user = 1000;
         host.path = {"/usr/bin"};
         host.make_ring = [] { return 0; };
+        host.owns_mounts = [] { return true; };
         host.punch_hole = host.open_direct = host.open_device = [](const std::string&) { return 0; };
         file("/proc/sys/kernel/osrelease", "6.12.1-amd64");
         file("/proc/filesystems", "nodev\tproc\nnodev\tfuse\n");
-        file("/proc/self/status", "CapEff:\t0000000001000000\nNoNewPrivs:\t0\nSeccomp:\t0\n");
+        file("/proc/self/status",
+             "CapEff:\t0000000001200000\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t0\nSeccomp:\t0\n");
         limits("1048576", "unlimited");
         file("/proc/self/cgroup", "0::/user/me\n");
         file("/dev/fuse", "");
@@ -126,8 +128,6 @@ TEST_CASE("doctor: fusermount3") {
     Machine machine;
     if (is_root()) {
         CHECK(machine.well(check_fusermount));
-        machine.file("/proc/self/status", "NoNewPrivs:\t1\n");
-        CHECK(says(machine.one(check_fusermount), "no_new_privs", "no-new-privileges=false"));
         machine.host.user = 0;
         CHECK(machine.well(check_fusermount));  // root needs none of its rights
         machine.gone("/etc/mtab");
@@ -141,6 +141,45 @@ TEST_CASE("doctor: fusermount3") {
     CHECK(says(machine.one(check_fusermount), "missing", "apt install fuse3"));
     machine.host.user = 0;
     CHECK(machine.one(check_fusermount).grade == Grade::warning);
+}
+
+TEST_CASE("doctor: who may mount") {
+    Machine machine;
+    auto status = [&](const char* effective, const char* bounding, const char* no_new_privs) {
+        machine.file("/proc/self/status", std::string("CapEff:\t") + effective + "\nCapBnd:\t" + bounding +
+                                              "\nNoNewPrivs:\t" + no_new_privs + "\n");
+    };
+    const char* none = "0000000000000000";
+    const char* all = "000001ffffffffff";
+    machine.file("/proc/self/uid_map", "         0          0 4294967295\n");
+    status(none, all, "0");
+    CHECK(machine.well(check_mounting));  // by fusermount3
+    status(none, all, "1");
+    CHECK(says(machine.one(check_mounting), "no_new_privs", "no-new-privileges=false"));
+    status(none, "00000000a80425fb", "0");  // docker's
+    CHECK(says(machine.one(check_mounting), "CAP_SYS_ADMIN",
+               "docker run --device /dev/fuse --cap-add SYS_ADMIN"));
+    machine.host.user = 0;
+    CHECK(says(machine.one(check_mounting), "CAP_SYS_ADMIN", "--cap-add SYS_ADMIN"));
+    status(all, all, "1");
+    CHECK(machine.well(check_mounting));  // root needs no more than it has
+
+    // unshare -Um; unshare -Ur; unshare -Umr
+    machine.host.user = 65534;
+    status(none, all, "0");
+    machine.file("/proc/self/uid_map", "");
+    CHECK(says(machine.one(check_mounting), "root is nobody", "unshare -Umr"));
+    machine.host.user = 0;
+    status(all, all, "0");
+    machine.file("/proc/self/uid_map", "         0       1000          1\n");
+    machine.host.owns_mounts = [] { return false; };
+    CHECK(says(machine.one(check_mounting), "no mounts of its own", "unshare -Umr"));
+    machine.host.owns_mounts = [] { return true; };
+    CHECK(machine.well(check_mounting));
+    // What a user namespace calls rights are none of the host's.
+    CHECK(says(machine.one(check_io_flusher), "CAP_SYS_RESOURCE", "host's root"));
+    machine.limits("1048576", "65536");
+    CHECK(says(machine.one(check_locked_memory), "64 KiB", "ulimit -l unlimited"));
 }
 
 TEST_CASE("doctor: user_allow_other") {

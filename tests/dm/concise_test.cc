@@ -74,12 +74,23 @@ TEST_CASE("a refusal points at the field that is wrong") {
 
 TEST_CASE("too few fields, an empty table line and impossible names are refused") {
     for (const char* text :
-         {"a", "a,b", "a,b,3", ",,,,0 8 zero", "a,,,,", "a,,,,0 8 zero,,8 8 zero", "a/b,,,,0 8 zero",
-          "a,,1048576,,0 8 zero", "a,,-1,,0 8 zero", "a,,,,0 8 zero\\\n8 8 zero"}) {
+         {"a", "a,b", "a,b,3", ",,,,0 8 zero", "a,,,,", "a,,,,0 8 zero,", "a/b,,,,0 8 zero",
+          "a,,1048576,,0 8 zero", "a,,-2,,0 8 zero", "a,,,,0 8 zero\\\n8 8 zero"}) {
         CAPTURE(text);
         CHECK_THROWS_AS(parse_concise(text), Refused);
     }
     CHECK_THROWS_AS(parse_concise(std::string_view("a,,,,0 8 \0 zero", 15)), Refused);
+}
+
+TEST_CASE("as dmsetup: empty lines before the last are passed over, a minor of -1 is none") {
+    CHECK(parse_concise("a,,-1,rw,,0 8 zero, ,8 8 zero") ==
+          std::vector{ConciseVolume{"a", "", std::nullopt, false, "0 8 zero\n8 8 zero\n"}});
+}
+
+TEST_CASE("a volume without a table is one only where that is allowed") {
+    CHECK(parse_concise("a,,3,ro") == std::vector{ConciseVolume{"a", "", 3, true, ""}});
+    CHECK_THROWS_AS(parse_concise("a,,3,ro", "concise", true), Refused);
+    CHECK_THROWS_AS(parse_concise("a,,,,0 8 zero;b,,,", "concise", true), Refused);
 }
 
 TEST_CASE("what is formatted is parsed back, whatever bytes it holds") {

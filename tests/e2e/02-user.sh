@@ -102,9 +102,9 @@ test_allow_root() {
 		cmp data a.img
 		"$DMFS" --mount mnt table disk | grep -q a.img
 		if [[ -e /dev/loop-control ]]; then
-			loop=$("$DMFS" attach disk)
+			loop=$("$DMFS" attach "$PWD/mnt/disk")
 			cmp "$loop" data
-			"$DMFS" detach disk
+			"$DMFS" detach mnt/disk
 		fi
 		if setpriv --reuid 54321 --regid 54321 --clear-groups -- cat mnt/disk 2>said; then echo "a third user can read it"; exit 1; fi
 		grep -q 'Permission denied' said

@@ -34,7 +34,8 @@ test_names_are_listed() {
 	for i in {1..300}; do mkdir "mnt/.control/name $i"; done
 	mkdir $'mnt/.control/new\nline' $'mnt/.control/\xff'
 	same "$(find mnt -maxdepth 1 -type f -printf x | wc -c)" 302
-	same "$(find mnt/.control -mindepth 1 -maxdepth 1 -type d -printf x | wc -c)" 302
+	same "$(find mnt/.control -mindepth 1 -maxdepth 1 -type d ! -name .volumes -printf x | wc -c)" 302
+	same "$(find mnt/.control/.volumes -mindepth 1 -maxdepth 1 -type d -printf x | wc -c)" 302
 	for i in {1..300..3}; do rmdir "mnt/.control/name $i"; done
 	same "$(find mnt -maxdepth 1 -type f -printf x | wc -c)" 202
 	refused 'Invalid or incomplete|Illegal byte|EILSEQ' dmfs save x.toml
@@ -201,18 +202,4 @@ test_create_many() {
 	same "$(ls mnt | wc -l)" 0
 	dmfs create --concise <kept
 	same "$(dmfs table --concise)" "$(<kept)"
-}
-
-# A volume with the name of a control file would have no controls.
-test_names_of_control_files() {
-	mount_dmfs "$T/mnt"
-	new_volume v '0 8 zero'
-	local name
-	for name in log graph create; do
-		refused "'$name' is a file of .control" dmfs create $name --table '0 8 zero'
-		refused 'busy' tee mnt/.control/create <<<"$name,,,,0 8 zero"
-		matches "$(<mnt/.control/error)" 'is a file of .control'
-		refused 'busy|exists|Not a directory' dmfs rename v $name
-	done
-	same "$(dmfs ls | cut -f 1)" v
 }

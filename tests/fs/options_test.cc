@@ -18,6 +18,25 @@ TEST_CASE("words of -o are separated by commas, and a backslash quotes one") {
     CHECK(options.threads == 3);
 }
 
+TEST_CASE("what mount(8)'s users expect is taken") {
+    Options options;
+    options.parse("dirsync,lazytime,silent,strictatime,noatime,owner");
+    CHECK_FALSE(options.sync);
+    CHECK(options.source == "dmfs");
+    options.parse("sync,fsname=/etc/a\\,b.toml,auto_unmount");
+    CHECK(options.sync);
+    CHECK(options.auto_unmount);
+    CHECK(options.source == "/etc/a,b.toml");
+    options.parse("async");
+    CHECK_FALSE(options.sync);
+    CHECK_THROWS_AS(options.parse("fsname="), Refused);
+    CHECK_THROWS_AS(options.parse("nosuch"), Refused);
+    options.sloppy = true;  // mount -s
+    options.parse("nosuch,threads=3");
+    CHECK(options.threads == 3);
+    CHECK_THROWS_AS(options.parse("threads=x"), Refused);
+}
+
 TEST_CASE("an option that is not there is refused with what there is") {
     Options options;
     for (const char* words : {"nosuch", "backing=ram", "cache=", "executor=fast", "threads=x", "threads=65",

@@ -143,7 +143,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
     enum class Role { snapshot, merging, ended };
     void become(Role role);
 
-    // Merging (merge.h): exceptions go back to the origin, the newest first. A snapshot that
+    // Merging (snapshot_merge.cc): exceptions go back to the origin, the newest first. A snapshot that
     // merges makes none any more.
 
     bool can_merge() const { return store_->can_merge(); }

@@ -1,4 +1,4 @@
-// What a Cow does for a merge (merge.cc).
+// What a Cow does for a merge (snapshot_merge.cc).
 
 #include <algorithm>
 

@@ -119,6 +119,7 @@ test_rescue() {
 	taken_again() { timeout 6 dmfs create again --table "0 16384 linear $T/low/l 0" 2>again.out; }
 	until_true 10 taken_again || fail "$(cat again.out)"
 	timeout 6 dd if=top/again of=/dev/null bs=4k count=1 iflag=direct status=none
+	unmount_dmfs "$TOP"
 }
 
 # Readers and writers of other volumes and control operations, all the time, with the dead file
@@ -161,4 +162,5 @@ test_doctor_beside_a_mount_that_hangs() {
 	matches "$said" 'low +it does not answer'
 	matches "$said" 'low/l +it does not answer'
 	come_back
+	unmount_dmfs "$TOP"
 }

@@ -33,12 +33,31 @@ std::string read_stdin() {
 
 bool blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
+// Where a comment may begin: behind the name of the target, which may stand glued to numbers.
+size_t end_of_name(std::string_view line) {
+    size_t at = 0;
+    auto pass = [&](auto is) {
+        while (at < line.size() && is(line[at])) at++;
+    };
+    for (int number = 0; number < 2; number++) {
+        pass(blank);
+        if (at < line.size() && (line[at] == '+' || line[at] == '-')) at++;
+        pass([](char c) { return c >= '0' && c <= '9'; });
+    }
+    pass(blank);
+    if (at < line.size() && line[at] == '#' && line.find_first_not_of(" \t\r\v\f") == at) return at;
+    pass([](char c) { return !blank(c); });
+    return at;
+}
+
 // The table without its comments. Lines stay where they are, so that a refusal points
 // at the right one.
 std::string without_comments(std::string_view text) {
     std::string out;
     for (std::string_view line : lines_of(text)) {
-        out += without_comment(line);
+        size_t name = end_of_name(line);
+        out += line.substr(0, name);
+        out += without_comment(line.substr(name));
         out += '\n';
     }
     return out;

@@ -159,6 +159,16 @@ std::string Table::areas_problem() const {
     return problem;
 }
 
+namespace {
+
+// As blk_stack_limits: sizes that physical blocks do not fit say nothing.
+void fit_physical_block(Limits& limits) {
+    if (limits.io_min % limits.physical_block != 0) limits.io_min = limits.physical_block;
+    if (limits.io_opt % limits.physical_block != 0) limits.io_opt = 0;
+}
+
+}  // namespace
+
 void Table::settle_limits() {
     limits_ = Limits::unlimited();
     flushed_devices_.clear();
@@ -168,6 +178,7 @@ void Table::settle_limits() {
         row.target->each_device([&](Device& device, Sector, Sector) { below.stack(device.limits()); });
         row.target->adjust(below);
         limits_.stack(below);
+        fit_physical_block(limits_);
         if (row.target->flushing() == Flushing::itself) flushed_targets_.push_back(row.target.get());
         if (row.target->flushing() == Flushing::devices)
             row.target->each_device([&](Device& device, Sector, Sector) {

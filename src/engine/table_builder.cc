@@ -14,19 +14,57 @@ namespace dmfs {
 
 namespace {
 
-// As scanf's %llu: a sign is taken, a number beyond 64 bits becomes the largest.
-bool scan_number(const std::string& word, uint64_t& value) {
-    size_t at = !word.empty() && word[0] == '+' ? 1 : 0;
-    if (at == word.size()) return false;
-    value = 0;
-    for (; at < word.size(); at++) {
-        if (word[at] < '0' || word[at] > '9') return false;
-        auto digit = static_cast<uint64_t>(word[at] - '0');
-        constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
-        value = value > (kMost - digit) / 10 ? kMost : value * 10 + digit;
+bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+// The start of a row as dmsetup reads it, by sscanf's "%llu %llu %s": blanks between the three
+// may be missing, a sign is taken, a number beyond 64 bits becomes the largest, and a # within
+// the target's name begins no comment.
+class RowScanner {
+  public:
+    explicit RowScanner(std::string_view line) : line_(line) {}
+
+    // What stands here up to the next blank; of no length at the end.
+    Word look() {
+        while (at_ < line_.size() && is_blank(line_[at_])) at_++;
+        Word word;
+        word.column = at_;
+        for (size_t end = at_; end < line_.size() && !is_blank(line_[end]); end++) word.text += line_[end];
+        word.length = word.text.size();
+        return word;
     }
-    return true;
-}
+    Word name() {
+        Word word = look();
+        at_ += word.length;
+        return word;
+    }
+    bool number(uint64_t& value) {
+        size_t at = at_;
+        bool negative = at < line_.size() && line_[at] == '-';
+        if (at < line_.size() && (line_[at] == '+' || line_[at] == '-')) at++;
+        size_t digits = at;
+        constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
+        bool too_large = false;
+        for (value = 0; at < line_.size() && line_[at] >= '0' && line_[at] <= '9'; at++) {
+            auto digit = static_cast<uint64_t>(line_[at] - '0');
+            too_large = too_large || value > (kMost - digit) / 10;
+            value = value * 10 + digit;
+        }
+        if (at == digits) return false;
+        value = too_large ? kMost : negative ? 0 - value : value;
+        at_ = at;
+        return true;
+    }
+    // The words behind it, of which a # begins a comment.
+    std::vector<Word> rest() const {
+        std::vector<Word> words = split_words(without_comment(line_.substr(at_)));
+        for (Word& word : words) word.column += at_;
+        return words;
+    }
+
+  private:
+    std::string_view line_;
+    size_t at_ = 0;
+};
 
 constexpr size_t kMaxRows = 1 << 20;  // DM_MAX_TARGETS
 constexpr size_t kTypeBytes = 16;     // DM_MAX_TYPE_NAME
@@ -79,43 +117,41 @@ class TableBuilder {
 
   private:
     void line(std::string_view line) {
+        line_ = line;
         place_.source = hide_digits(std::string(line));  // until it is known that it has no key
         if (line.find('\0') != std::string_view::npos)
             throw Refused(EINVAL, "a NUL byte in the table", "a table is text").at(place_);
-        std::vector<Word> words = split_words(without_comment(line));
-        if (words.empty()) return;
-        if (words.size() < 3)
-            throw refuse(
-                words.back(), EINVAL,
-                "a row of " + std::to_string(words.size()) + (words.size() == 1 ? " word" : " words"),
-                "START LENGTH TARGET ARGUMENTS");
-        Sector start = row_number(words[0], "start");
-        Sector length = row_number(words[1], "length");
+        RowScanner scanner(line);
+        Word first = scanner.look();
+        if (first.length == 0 || first.text[0] == '#') return;
+        Sector start = row_number(scanner, "start");
+        Word second = scanner.look();
+        Sector length = row_number(scanner, "length");
+        Word name = scanner.name();
+        if (name.length == 0) throw short_row(second);
         if (table_->rows_.size() == kMaxRows)
-            throw refuse(words[0], EOVERFLOW, "more than " + std::to_string(kMaxRows) + " rows", {});
+            throw refuse(first, EOVERFLOW, "more than " + std::to_string(kMaxRows) + " rows", {});
         if (start != table_->size_)
             throw refuse(
-                words[0], EINVAL,
+                first, EINVAL,
                 "the row begins at sector " + std::to_string(start) +
                     (start > table_->size_ ? ": a gap" : ": an overlap"),
                 std::to_string(table_->size_) +
                     (table_->rows_.empty() ? ", where a table begins" : ", where the row before ends"));
-        if (length == 0) throw refuse(words[1], EINVAL, "a row of no length", "at least 1 sector");
+        if (length == 0) throw refuse(second, EINVAL, "a row of no length", "at least 1 sector");
         if (length > kMaxSectors || start > kMaxSectors - length)
-            throw refuse(words[1], EINVAL, "the row ends beyond 2^63 bytes",
+            throw refuse(second, EINVAL, "the row ends beyond 2^63 bytes",
                          "at most " + std::to_string(kMaxSectors - start) + " sectors here");
-        const TargetType* type =
-            words[2].text.size() < kTypeBytes ? source.registry.find(words[2].text) : nullptr;
+        const TargetType* type = name.text.size() < kTypeBytes ? source.registry.find(name.text) : nullptr;
         if (type == nullptr) {
             std::string known;
             for (const TargetType& each : source.registry.types)
                 known += (known.empty() ? "" : ", ") + std::string(each.name);
-            throw refuse(words[2], EINVAL, "no target '" + hide_digits(words[2].text) + "'",
-                         "one of " + known);
+            throw refuse(name, EINVAL, "no target '" + hide_digits(name.text) + "'", "one of " + known);
         }
         if (type->is_key == nullptr) place_.source = line;
-        check_alone(*type, words[2]);
-        add(start, length, *type, std::vector<Word>(words.begin() + 3, words.end()));
+        check_alone(*type, name);
+        add(start, length, *type, scanner.rest());
     }
 
     void check_alone(const TargetType& type, const Word& word) const {
@@ -128,9 +164,16 @@ class TableBuilder {
                      "a volume of its own for it, which rows of others can map");
     }
 
-    Sector row_number(const Word& word, const char* what) const {
+    Refused short_row(const Word& last) const {
+        return refuse(last, EINVAL, "a row without START, LENGTH and TARGET",
+                      "START LENGTH TARGET ARGUMENTS");
+    }
+
+    Sector row_number(RowScanner& scanner, const char* what) const {
+        Word word = scanner.look();
+        if (word.length == 0) throw short_row(word);
         Sector value = 0;
-        if (!scan_number(word.text, value))
+        if (!scanner.number(value))
             throw refuse(word, EINVAL, std::string("the row's ") + what + " is no number of sectors",
                          "decimal digits");
         return value;
@@ -153,9 +196,17 @@ class TableBuilder {
         }
         Sector chunk = target->chunk();
         table_->rows_.push_back({start, length, chunk, std::string(type.name), &type, std::move(target)});
-        lines_.push_back(place_);
+        lines_.push_back({place_.line, line_});
         table_->size_ = start + length;
         table_->ends_.push_back(table_->size_);
+    }
+
+    Place place_of(size_t row) const {
+        Place place;
+        place.file = place_.file;
+        place.line = lines_[row].number;
+        place.source = hide_digits(std::string(lines_[row].text));
+        return place;
     }
 
     // validate_hardware_logical_block_alignment: rows may not cut a block in two.
@@ -170,14 +221,19 @@ class TableBuilder {
                           std::to_string(row.start + row.length) + ") cuts a block of " +
                           std::to_string(table_->limits_.logical_block) + " bytes in two",
                       "rows of whole blocks")
-            .at(lines_[static_cast<size_t>(&row - table_->rows_.data())]);
+            .at(place_of(static_cast<size_t>(&row - table_->rows_.data())));
     }
 
     std::shared_ptr<Table> table_;
     std::map<std::pair<std::string, bool>, std::shared_ptr<Device>> words_;  // opened; writable or not
     std::string_view text_;
     Place place_;  // the line that is read now
-    std::vector<Place> lines_;
+    std::string_view line_;
+    struct Line {
+        size_t number;
+        std::string_view text;
+    };
+    std::vector<Line> lines_;  // of the rows; there may be a million
 };
 
 std::shared_ptr<Table> Table::build(std::string_view text, const TableSource& source) {

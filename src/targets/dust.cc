@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "targets/one_device.h"
 #include "targets/pieces.h"
+#include "targets/plus.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -107,7 +108,7 @@ class Dust final : public OneDevice {
     // BLOCK of the row, in bytes.
     static uint64_t block_bytes(TargetSetup& setup) {
         uint64_t most = std::min(kMostBlockBytes, bytes_of(setup.length()));
-        uint64_t bytes = setup.number(2, "block size", kSectorBytes, most);
+        uint64_t bytes = plus_number(setup, 2, "block size", kSectorBytes, most);
         if ((bytes & (bytes - 1)) != 0)
             throw setup.refuse(2, "block size " + std::to_string(bytes) + " is no power of two",
                                "such as 512 or 4096");

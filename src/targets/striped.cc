@@ -10,14 +10,15 @@
 // Sector s lies in chunk c = s / CHUNK; that is on leg c mod STRIPES, there in the
 // leg's chunk c / STRIPES. CHUNK counts sectors and need not be a power of two.
 //
-// A leg on which a request failed is marked D in the status for as long as the
-// table lives, and the first failures raise an event. The request fails, the leg is
-// used again for the next one.
+// A leg on which a request failed is marked D in the status for as long as the table
+// lives, with all others on the same device, and the first failures raise an event. The
+// request fails, the leg is used again for the next one.
 
 #include <algorithm>
 #include <atomic>
 #include <limits>
 
+#include "targets/plus.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -31,8 +32,9 @@ class Striped final : public Target {
     explicit Striped(TargetSetup& setup) : raise_event_(setup.raise_event()), length_(setup.length()) {
         constexpr std::string_view usage = "striped STRIPES CHUNK, then DEVICE START for each stripe";
         setup.need_at_least(2, usage);
-        uint64_t stripes = setup.number(0, "the number of stripes", 1, std::numeric_limits<uint32_t>::max());
-        chunk_ = setup.number(1, "chunk size", 1, std::numeric_limits<uint32_t>::max());
+        uint64_t stripes =
+            plus_number(setup, 0, "the number of stripes", 1, std::numeric_limits<uint32_t>::max());
+        chunk_ = plus_number(setup, 1, "chunk size", 1, std::numeric_limits<uint32_t>::max());
         if (length_ % stripes != 0)
             throw setup.refuse(0,
                                std::to_string(stripes) + " stripes do not divide the row's " +
@@ -206,7 +208,12 @@ class Striped final : public Target {
     }
     void note(Status status, size_t leg) {
         if (status || status.error() == EOPNOTSUPP || status.error() == EINTR) return;
-        if (legs_[leg].failures.fetch_add(1, std::memory_order_relaxed) < kEventsOfALeg) raise_event_();
+        const Identity device = legs_[leg].device->identity();
+        bool tell = false;
+        for (Leg& each : legs_)
+            if (each.device->identity() == device)
+                tell |= each.failures.fetch_add(1, std::memory_order_relaxed) < kEventsOfALeg;
+        if (tell) raise_event_();
     }
 
     std::string letters() const {

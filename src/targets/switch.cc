@@ -27,6 +27,7 @@
 #include <optional>
 
 #include "targets/pieces.h"
+#include "targets/plus.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -109,7 +110,7 @@ class Switch final : public Target {
                                std::string(usage));
         for (size_t i = 0; i < paths; i++) {
             size_t at = 3 + 2 * i;
-            Sector start = setup.sector(at + 1, "start");
+            Sector start = plus_number(setup, at + 1, "start", 0, std::numeric_limits<Sector>::max());
             paths_.push_back({&setup.device(at, start, length_, at + 1), start});
         }
         try {

@@ -16,6 +16,7 @@
 #include <limits>
 
 #include "targets/pieces.h"
+#include "targets/plus.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -27,9 +28,9 @@ class Unstriped final : public Target {
     explicit Unstriped(TargetSetup& setup) : executor_(setup.executor()), length_(setup.length()) {
         constexpr uint64_t kMost = std::numeric_limits<uint32_t>::max();
         setup.need_words(5, "unstriped STRIPES CHUNK INDEX DEVICE START");
-        stripes_ = setup.number(0, "the number of stripes", 1, kMost);
-        chunk_ = setup.number(1, "chunk size", 1, kMost);
-        index_ = setup.number(2, "the stripe's number", 0, stripes_ > 1 ? stripes_ : kMost);
+        stripes_ = plus_number(setup, 0, "the number of stripes", 1, kMost);
+        chunk_ = plus_number(setup, 1, "chunk size", 1, kMost);
+        index_ = plus_number(setup, 2, "the stripe's number", 0, stripes_ > 1 ? stripes_ : kMost);
         if (length_ % chunk_ != 0)
             throw setup.refuse(1,
                                "chunk size " + std::to_string(chunk_) + " does not divide the row's " +

@@ -150,10 +150,14 @@ TEST_CASE("numbers of a row are read as dmsetup reads them") {
     CHECK(taken("00 010 linear a 0"));
     CHECK(source.table("00 010 linear a 0")->size() == 10);
     CHECK(taken("+0 +8 linear a 0"));
-    for (const char* text :
-         {"0 8 linear a 0x10", "0 8 linear a +16", "0 8 linear a -8", "0 8 linear a 8x", "0 8 linear a 8.5",
-          "0 8 linear a ''", "0x0 8 linear a 0", "0 0x8 linear a 0", "0 -8 linear a 0", "-8 8 linear a 0",
-          "zero 8 linear a 0", "0 8k linear a 0", "+ 8 zero", "0 + zero"}) {
+    CHECK(taken("-0 8 zero"));
+    CHECK(taken("0 8zero"));
+    CHECK(taken("0+8linear a 0"));
+    CHECK(taken("0 8 zero # x"));
+    for (const char* text : {"0 8 linear a 0x10", "0 8 linear a +16", "0 8 linear a -8", "0 8 linear a 8x",
+                             "0 8 linear a 8.5", "0 8 linear a ''", "0x0 8 linear a 0", "0 0x8 linear a 0",
+                             "0 -8 linear a 0", "-8 8 linear a 0", "zero 8 linear a 0", "0 8k linear a 0",
+                             "+ 8 zero", "0 + zero", "0 8 zero#x", "0 8 #zero", "0 # 8 zero", "0 8", "0"}) {
         INFO(text);
         CHECK(refusal(source, text).error() == EINVAL);
     }
@@ -339,6 +343,10 @@ TEST_CASE("limits of devices add up to those of the table") {
     limits = source.table("0 128 striped 2 64 a 0 a 64")->limits();
     CHECK(limits.io_min == 64 * 512);
     CHECK(limits.io_opt == 128 * 512);
+    limits = source.table("0 24 striped 1 12 a 0")->limits();  // no whole physical blocks
+    CHECK(limits.physical_block == 4096);
+    CHECK(limits.io_min == 4096);
+    CHECK(limits.io_opt == 0);
 }
 
 TEST_CASE("extents of a table end with its rows") {

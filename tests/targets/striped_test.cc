@@ -160,6 +160,18 @@ TEST_CASE("what a leg cannot do, and what was interrupted, is no failure of the 
     CHECK(stripes.events == 0);
 }
 
+TEST_CASE("a failure counts for every leg on that device") {
+    Running executor;
+    FakeSource source(*executor);
+    FakeDevice& a = source.add("a", 64);
+    source.add("b", 64);
+    auto table = source.table("0 96 striped 3 8 a 0 b 0 a 32");
+    Memory memory(bytes_of(8));
+    a.fail(Op::read, EIO);
+    CHECK(run(*executor, table->io(bio_of(Op::read, 0, 8, &memory))) == Status(EIO));
+    CHECK(table->rows()[0].target->status(StatusKind::info) == "3 a b a 1 DAD");
+}
+
 TEST_CASE("striped prints its table, and its measure") {
     Stripes stripes(2, 8, 2, {5, 7});
     Target& target = *stripes.table->rows()[0].target;

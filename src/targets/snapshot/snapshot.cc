@@ -30,10 +30,9 @@ class Snapshot final : public snapshot::Row {
 
     Task<Status> io(Bio bio) override {
         Cow* cow = claim_.serving();
+        if (bio.op == Op::flush) return cow != nullptr ? cow->flush(bio) : device_->io(bio);
         if (cow == nullptr) return Task<Status>::ready(Status(EIO));
         switch (bio.op) {
-            case Op::flush:
-                return cow->flush(bio);
             case Op::read:
                 return cow->read(on_origin(bio));
             case Op::write:

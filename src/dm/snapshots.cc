@@ -341,8 +341,8 @@ Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume) {
         if (auto origin = dm_.volumes().by_name(part->name().substr(prefix.size()) + kReal))
             origins.push_back(std::move(origin));
     }
-    if (snapshot)
-        for (const std::shared_ptr<Device>& device : volume->live()->devices())
+    if (std::shared_ptr<Table> table = volume->live(); snapshot && table)
+        for (const std::shared_ptr<Device>& device : table->devices())
             if (std::shared_ptr<Volume> origin = as_volume(device)) origins.push_back(std::move(origin));
     Task<Outcome> removing = dm_.remove(std::move(volume), false, cancel_);
     Outcome outcome = co_await removing;

@@ -54,6 +54,7 @@ class SimExecutor final : public Executor {
                 std::function<void()> fire = timer->fire;
                 fire();
             }
+            if (ready_.empty()) return true;  // who was due went on at once
         }
         std::swap(ready_[random_() % ready_.size()], ready_.back());
         std::coroutine_handle<> next = ready_.back();

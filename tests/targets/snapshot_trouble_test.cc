@@ -334,6 +334,7 @@ TEST_CASE("a resume that a target refuses brings the old table back, and request
         CHECK_FALSE(volume->suspended());
         CHECK(world.tags(*volume, 3, 1) == std::vector<uint64_t>{1});
         world.cow.mend();
+        if (!suspended) volume->clear();
     }
     CHECK_FALSE(world.resume(*volume));  // the one that waits
     CHECK(volume->live()->rows().front().type == "snapshot");

@@ -1,5 +1,6 @@
 #include "engine/volume.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "engine/namespace.h"
@@ -150,9 +151,19 @@ bool Volume::removed() const {
     return removed_;
 }
 
+// As the kernel counts: a volume opens a device once, however many of its tables have it.
 unsigned Volume::open_count() const {
     std::lock_guard guard(space_.mutex_);
-    return open_count_;
+    unsigned count = open_count_;
+    for (const auto& [name, user] : space_.names_) {
+        unsigned tables = 0;
+        for (const Table* table : {user->live_.get(), user->inactive_.get(), user->incoming_.get()})
+            if (table != nullptr)
+                for (const std::shared_ptr<Device>& device : table->devices())
+                    tables += device.get() == this ? 1 : 0;
+        if (tables > 1) count -= std::min(count, tables - 1);
+    }
+    return count;
 }
 
 std::shared_ptr<Table> Volume::live() const {

@@ -5,12 +5,20 @@
 #include <algorithm>
 #include <cctype>
 
+#include "engine/volume.h"
+
 namespace dmfs::snapshot {
 
 namespace {
 
 constexpr const char* kUsage = "ORIGIN COW P|PO|N CHUNK [COUNT FEATURES...]";
 constexpr Sector kMostLooked = 4096;  // chunks, for one extent
+
+// The device, which does not count as open for that.
+std::shared_ptr<Device> not_open(const std::shared_ptr<Device>& device) {
+    auto* volume = dynamic_cast<Volume*>(device.get());
+    return volume != nullptr ? volume->shared_from_this() : device;
+}
 
 }  // namespace
 
@@ -128,7 +136,9 @@ Task<Outcome> Row::prepare(Cancel* cancel) {
             std::max(origin_device_->limits().logical_block, device_->limits().logical_block));
     else
         store = std::make_unique<TransientStore>(*device_, store_words_.chunk_sectors);
-    auto cow = std::make_shared<Cow>(executor_, origin_device_, device_, std::move(store));
+    // Whoever gets it handed over has the devices open: it keeps none open itself.
+    auto cow =
+        std::make_shared<Cow>(executor_, not_open(origin_device_), not_open(device_), std::move(store));
     Task<Outcome> reading = cow->read_store(cancel);
     Outcome refused = co_await reading;
     if (refused) co_return refused->at(device_place_);

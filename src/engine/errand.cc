@@ -70,6 +70,23 @@ Task<Outcome> wait_for_control(Executor* executor, std::shared_ptr<ControlErrand
     });
 }
 
+struct Call {
+    std::function<void()> make;
+    Outcome refused;
+};
+
+Task<Status> make_aside(Executor& executor, std::shared_ptr<Call> call) {
+    Blocking::Enter enter = executor.blocking().enter();
+    co_await enter;
+    try {
+        call->make();
+    } catch (const Refused& refused) {
+        call->refused = refused;
+    }
+    call->make = nullptr;  // what only it has goes here, too: closing a file may hang as well
+    co_return kOk;
+}
+
 }  // namespace
 
 Task<Status> until_killed(Executor& executor, Task<Status> work, Cancel* cancel) {
@@ -89,6 +106,15 @@ Task<Outcome> control_errand(Executor& executor, std::function<Task<Outcome>(Can
     if (errand->waiting.locked([&] { return errand->done; }))
         return Task<Outcome>::ready(std::move(errand->outcome));
     return wait_for_control(&executor, std::move(errand), cancel);
+}
+
+Task<Outcome> aside(Executor& executor, std::function<void()> call, Cancel* cancel) {
+    auto shared = std::make_shared<Call>();
+    shared->make = std::move(call);
+    Task<Status> calling = until_killed(executor, make_aside(executor, shared), cancel);
+    Status status = co_await calling;
+    if (!status) co_return Refused(status.error(), "interrupted while a device did not answer");
+    co_return shared->refused;
 }
 
 }  // namespace dmfs

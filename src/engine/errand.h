@@ -26,4 +26,10 @@ Task<Status> until_killed(Executor& executor, Task<Status> work, Cancel* cancel)
 // Without `cancel`, the operation itself.
 Task<Outcome> control_errand(Executor& executor, std::function<Task<Outcome>(Cancel*)> begin, Cancel* cancel);
 
+// Makes a call that may never return, such as opening a file on a server that is gone, on a
+// thread of its own (Blocking). It may throw Refused. When `cancel` is requested the answer is
+// EINTR at once, and the call goes on alone: it owns what it needs, but for what lives as long
+// as the executor's work.
+Task<Outcome> aside(Executor& executor, std::function<void()> call, Cancel* cancel);
+
 }  // namespace dmfs

@@ -1,5 +1,7 @@
 #include "engine/errand.h"
 
+#include <latch>
+
 #include "engine/support.h"
 
 using namespace dmfs;
@@ -47,4 +49,42 @@ TEST_CASE("who is killed goes at once, and the work goes on to its end") {
     CHECK(executor->running() == 2);
     device.let_go();
     CHECK(soon([&] { return executor->running() == 0; }));
+}
+
+TEST_CASE("a call aside runs on another thread, and may refuse") {
+    Running executor;
+    executor->allow_blocking(2);
+    auto where = std::make_shared<std::thread::id>();
+    std::function<void()> looks = [where] { *where = std::this_thread::get_id(); };
+    CHECK_FALSE(run(*executor, aside(*executor, looks, nullptr)));
+    CHECK(*where != std::thread::id());
+    CHECK(*where != std::this_thread::get_id());
+    std::function<void()> refuses = [] { throw Refused(ENXIO, "no"); };
+    Cancel cancel;
+    Outcome refused = run(*executor, aside(*executor, refuses, &cancel));
+    REQUIRE(refused);
+    CHECK(refused->error() == ENXIO);
+}
+
+TEST_CASE("who waits for a call that hangs can be killed, and what the call has goes when it ends") {
+    Running executor;
+    executor->allow_blocking(2);
+    auto held = std::make_shared<int>(7);
+    std::weak_ptr<int> kept = held;
+    auto inside = std::make_shared<std::latch>(1), end = std::make_shared<std::latch>(1);
+    Cancel cancel;
+    std::function<void()> hangs = [inside, end, has = std::move(held)] {
+        inside->count_down();
+        end->wait();
+    };
+    Pending<Outcome> waiting(*executor, aside(*executor, std::move(hangs), &cancel));
+    inside->wait();
+    CHECK_FALSE(waiting.done());
+    cancel.request();
+    Outcome killed = waiting.get();
+    REQUIRE(killed);
+    CHECK(killed->error() == EINTR);
+    CHECK_FALSE(kept.expired());
+    end->count_down();
+    CHECK(soon([&] { return kept.expired(); }));
 }

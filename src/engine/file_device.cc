@@ -20,6 +20,7 @@
 #include "base/refused.h"
 #include "engine/backings.h"
 #include "engine/errand.h"
+#include "engine/holding.h"
 
 namespace dmfs {
 
@@ -80,17 +81,18 @@ void close_patiently(Executor& executor, int fd) {
 
 }  // namespace
 
-std::shared_ptr<FileDevice> FileDevice::open(Executor& executor, const std::string& path, Options options) {
+std::shared_ptr<FileDevice> FileDevice::open(Executor& executor, const std::string& path, Options options,
+                                             const std::string& through) {
     int flags = O_CLOEXEC | (options.writable ? O_RDWR : O_RDONLY) | (options.direct ? O_DIRECT : 0);
     // O_NONBLOCK: a fifo, refused below, would wait for its other end.
-    int fd = ::open(path.c_str(), flags | O_NONBLOCK);
+    int fd = ::open(through.c_str(), flags | O_NONBLOCK);
     if (fd >= 0) {
         ::fcntl(fd, F_SETFL, flags);  // requests shall wait, not get EAGAIN
         return adopt(executor, fd, path, options);
     }
     int error = errno;
     struct stat found;
-    if (::stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode) && !S_ISBLK(found.st_mode))
+    if (::stat(through.c_str(), &found) == 0 && !S_ISREG(found.st_mode) && !S_ISBLK(found.st_mode))
         throw Refused(ENOTBLK, path + " is neither a file nor a block device");
     switch (error) {
         case EISDIR:
@@ -105,7 +107,7 @@ std::shared_ptr<FileDevice> FileDevice::open(Executor& executor, const std::stri
         case EACCES:
         case EROFS:
         case EPERM:
-            if (options.writable && ::access(path.c_str(), R_OK) == 0)
+            if (options.writable && ::access(through.c_str(), R_OK) == 0)
                 throw Refused(error, path + " can't be written",
                               "a read-only table (load --readonly) needs no more");
             break;
@@ -159,6 +161,10 @@ FileDevice::~FileDevice() {
         close_patiently(executor_, fd_);
     else
         ::close(fd_);
+}
+
+void FileDevice::hold() {
+    if (!holding_) holding_ = Holding::of(fd_, identity(), name_, number_.has_value());
 }
 
 void FileDevice::learn_limits() {

@@ -24,6 +24,8 @@
 
 namespace dmfs {
 
+class Holding;
+
 class FileDevice final : public Device, public std::enable_shared_from_this<FileDevice> {
   public:
     struct Options {
@@ -36,8 +38,12 @@ class FileDevice final : public Device, public std::enable_shared_from_this<File
     // Refused: ENOTBLK where it is neither a file nor a block device; EBUSY while writes of another
     // table to it are under way that were given up.
     static std::shared_ptr<FileDevice> adopt(Executor& executor, int fd, std::string name, Options options);
-    // Opens an absolute path. Throws Refused.
-    static std::shared_ptr<FileDevice> open(Executor& executor, const std::string& path, Options options);
+    // Opens an absolute path, or `through` that leads there. Throws Refused.
+    static std::shared_ptr<FileDevice> open(Executor& executor, const std::string& path, Options options,
+                                            const std::string& through);
+    static std::shared_ptr<FileDevice> open(Executor& executor, const std::string& path, Options options) {
+        return open(executor, path, options, path);
+    }
     // Memory of `bytes` zeros.
     static std::shared_ptr<FileDevice> ram(Executor& executor, uint64_t bytes, std::string name);
 
@@ -56,6 +62,8 @@ class FileDevice final : public Device, public std::enable_shared_from_this<File
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return number_; }
     Identity identity() const override;
+    // Makes it this process's own as long as it is open: engine/holding.h. Throws Refused (EBUSY).
+    void hold();
     uint64_t filesystem() const { return filesystem_; }  // st_dev of where it lies
 
   private:
@@ -88,6 +96,7 @@ class FileDevice final : public Device, public std::enable_shared_from_this<File
     const bool direct_;
     const Space space_;
     std::optional<DeviceNumber> number_;
+    std::shared_ptr<Holding> holding_;
     uint64_t filesystem_ = 0;
     uint64_t inode_ = 0;
     Limits limits_;

@@ -8,6 +8,7 @@
 
 #include "base/hide.h"
 #include "base/words.h"
+#include "engine/file_device.h"
 #include "engine/table.h"
 
 namespace dmfs {
@@ -100,7 +101,10 @@ class TableBuilder {
     std::shared_ptr<Device> open(const std::string& word, bool writable) {
         std::shared_ptr<Device>& known = words_[{word, writable}];
         if (known) return known;
-        known = source.devices.open_device(word, writable, source.folder);
+        std::shared_ptr<Device> device = source.devices.open_device(word, writable, source.folder);
+        auto* file = dynamic_cast<FileDevice*>(device.get());
+        if (file != nullptr && file->number()) file->hold();  // a block device: nobody else's
+        known = std::move(device);
         std::vector<std::shared_ptr<Device>>& devices = table_->devices_;
         if (std::find(devices.begin(), devices.end(), known) == devices.end()) devices.push_back(known);
         return known;

@@ -30,6 +30,7 @@
 #include <mutex>
 #include <vector>
 
+#include "engine/holding.h"
 #include "engine/locks.h"
 #include "formats/write_log.h"
 #include "targets/log_writer.h"
@@ -266,6 +267,7 @@ std::unique_ptr<Target> make_log_writes(TargetSetup& setup) {
     setup.need_at_least(2, "log-writes DEVICE LOGDEVICE");
     Device& device = setup.device(0, setup.row_start(), setup.length(), 0);
     Device& log = setup.device(1, 0, 1, 1);
+    if (setup.writable()) hold_store(setup, 1, log);
     uint32_t block = device.limits().logical_block, log_block = log.limits().logical_block;
     if (log_block > block)
         throw setup.refuse(1,

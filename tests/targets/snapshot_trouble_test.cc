@@ -179,6 +179,21 @@ TEST_CASE("nobody gets a COW device on which copies are still made") {
     CHECK((words[0] == 5 || words[2] == 5));
 }
 
+TEST_CASE("of two origins that ask for one COW device at once only the first gets it") {
+    World world;
+    world.source.add("p", 64, 1);
+    auto one = world.space.create("one"), two = world.space.create("two");
+    world.cow.hold();
+    Pending<Outcome> first =
+        begin(*world.executor, one->replace(world.table(*one, "64 snapshot o c P 8"), nullptr));
+    REQUIRE(soon([&] { return world.cow.held() == 1; }));
+    Outcome second = world.replace(*two, "64 snapshot p c P 8");
+    REQUIRE(second);
+    CHECK(second->error() == EBUSY);
+    world.cow.let_go();
+    CHECK_FALSE(first.get());
+}
+
 TEST_CASE("a snapshot that ends while it is removed is invalid to whoever comes next") {
     World world;
     FakeDevice& small = world.source.add("small", 24);  // header, area, one chunk

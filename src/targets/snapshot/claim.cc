@@ -41,6 +41,7 @@ Claim::~Claim() {
 
 void Claim::own(std::shared_ptr<Cow> cow) {
     cow_ = std::move(cow);
+    gave_up_ = !cow_;
     serving_.store(cow_.get(), std::memory_order_release);
 }
 
@@ -77,7 +78,7 @@ Outcome Claim::enter() {
     size_t rivals = 0;
     const Claim* owner = nullptr;
     for (const Claim* other : claims()) {
-        if (other->device_ == device_ && other->origin_ != origin_ && (other->cow_ || other->waits_))
+        if (other->device_ == device_ && other->origin_ != origin_ && !other->gave_up_)
             return Refused(EBUSY, "the COW device is in use for a snapshot of another origin",
                            "a COW device of its own");
         if (!this->rivals(*other)) continue;

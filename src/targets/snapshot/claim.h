@@ -78,6 +78,7 @@ class Claim {
     // Under the mutex of all claims.
     std::shared_ptr<Cow> cow_;
     bool entered_ = false;
+    bool gave_up_ = false;  // its Cow went to another, or ended
     bool waits_ = false;
     bool resumed_ = false;  // it was live once
     bool suspended_ = false, resuming_ = false;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "engine/holding.h"
 #include "engine/volume.h"
 
 namespace dmfs::snapshot {
@@ -107,12 +108,15 @@ Row::Row(TargetSetup& setup, bool merges)
 
 // For a read-only table, too, if it can be: what changes in the origin is kept there.
 std::shared_ptr<Device> Row::open_cow(TargetSetup& setup) {
+    std::shared_ptr<Device> device;
     try {
-        return setup.open(1, true);
+        device = setup.open(1, true);
     } catch (const Refused&) {
         if (setup.writable()) throw;
+        device = setup.open(1, false);
     }
-    return setup.open(1, false);
+    hold_store(setup, 1, *device);
+    return device;
 }
 
 Row::~Row() {

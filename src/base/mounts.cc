@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string_view>
@@ -43,13 +44,19 @@ std::vector<MountEntry> mount_entries(const std::string& file) {
         }
         std::string source, options;
         words >> type >> source >> options;
+        std::istringstream list(options);
+        std::vector<std::string> named;
+        for (std::string option; std::getline(list, option, ',');)  // a comma in one is \054
+            named.push_back(decode_octal(option));
         std::optional<uint32_t> owner;
-        if (size_t at = ("," + options).find(",user_id="); at != std::string::npos)
-            owner = static_cast<uint32_t>(strtoul(options.c_str() + at + 8, nullptr, 10));
+        for (const std::string& option : named)
+            if (option.starts_with("user_id="))
+                owner = static_cast<uint32_t>(strtoul(option.c_str() + strlen("user_id="), nullptr, 10));
         unsigned major = 0, minor = 0;
         if (sscanf(device.c_str(), "%u:%u", &major, &minor) != 2) continue;
         entries.push_back({makedev(major, minor), decode_octal(root), decode_octal(where), type,
-                           decode_octal(source), owner});
+                           decode_octal(source), owner, std::move(named),
+                           std::strtoull(id.c_str(), nullptr, 10)});
     }
     return entries;
 }

@@ -118,11 +118,11 @@ Outcome DeviceMapper::set_uuid(Volume& volume, const std::string& uuid) {
     return volumes_.set_uuid(volume, uuid);
 }
 
-TableSource DeviceMapper::source_for(Volume& volume, const std::string& folder) {
+TableSource DeviceMapper::source_for(Volume& volume, const std::string& folder, DeviceSource& devices) {
     auto owner = std::make_shared<TableOwner>(volume.weak_from_this());
     return TableSource{.executor = volumes_.executor(),
                        .registry = target_registry(),
-                       .devices = devices_,
+                       .devices = devices,
                        .folder = folder,
                        .writable = !volume.load_readonly(),
                        .raise_event = [owner] { owner->raise_event(); },
@@ -131,9 +131,22 @@ TableSource DeviceMapper::source_for(Volume& volume, const std::string& folder) 
 
 std::shared_ptr<Table> DeviceMapper::build(Volume& volume, const std::string& text, const std::string& folder,
                                            bool partial) {
-    TableSource source = source_for(volume, folder);
+    DevicesOf devices(devices_, volume);
+    TableSource source = source_for(volume, folder, devices);
     source.partial = partial;
     return Table::build(text, source);
+}
+
+Task<Outcome> DeviceMapper::build(std::shared_ptr<Volume> volume, std::string text, std::string folder,
+                                  bool partial, std::shared_ptr<Table>* table, Cancel* cancel) {
+    auto built = std::make_shared<std::shared_ptr<Table>>();
+    std::function<void()> building = [this, volume, text, folder, partial, built] {
+        *built = build(*volume, text, folder, partial);
+    };
+    Task<Outcome> task = aside(volumes_.executor(), std::move(building), cancel);
+    Outcome outcome = co_await task;
+    if (!outcome) *table = std::move(*built);
+    co_return outcome;
 }
 
 Task<Outcome> DeviceMapper::set_state(std::shared_ptr<Volume> volume, std::string text, std::string folder,
@@ -196,8 +209,16 @@ Task<Outcome> DeviceMapper::change_state(std::shared_ptr<Volume> volume, std::st
         .at(Place{"state", 1, line, words[0].column, words[0].length});
 }
 
-std::string DeviceMapper::reverse(const std::string& text, const std::string& folder) {
-    return reverse_request(volumes_, devices_, text, folder);
+Task<Outcome> DeviceMapper::reverse(std::string text, std::string folder, std::string* answer,
+                                    Cancel* cancel) {
+    auto found = std::make_shared<std::string>();
+    std::function<void()> looking = [this, text, folder, found] {
+        *found = reverse_request(volumes_, devices_, text, folder);
+    };
+    Task<Outcome> task = aside(volumes_.executor(), std::move(looking), cancel);
+    Outcome outcome = co_await task;
+    if (!outcome) *answer = std::move(*found);
+    co_return outcome;
 }
 
 // A message to the device mapper itself.
@@ -270,12 +291,8 @@ Task<Outcome> DeviceMapper::fill(std::shared_ptr<Volume> volume, ConciseVolume w
                                  Cancel* cancel) {
     volume->set_load_readonly(wanted.readonly);
     std::shared_ptr<Table> table;
-    Outcome outcome;
-    try {
-        table = build(*volume, wanted.table, folder);
-    } catch (const Refused& refused) {
-        outcome = refused;
-    }
+    Task<Outcome> building = build(volume, std::move(wanted.table), folder, false, &table, cancel);
+    Outcome outcome = co_await building;
     if (outcome) co_return outcome;
     Task<Outcome> replacing = volume->replace(std::move(table), cancel);
     outcome = co_await replacing;
@@ -304,7 +321,8 @@ void DeviceMapper::create_configured(const Config& config, const std::string& fi
         std::shared_ptr<Volume> volume = volumes_.by_name(wanted.name);
         volume->set_load_readonly(wanted.readonly);
         if (!wanted.table.empty()) {
-            TableSource source = source_for(*volume, folder);
+            DevicesOf devices(devices_, *volume);
+            TableSource source = source_for(*volume, folder, devices);
             source.file = file;
             source.first_line = wanted.table_line;
             std::shared_ptr<Table> table = Table::build(wanted.table, source);

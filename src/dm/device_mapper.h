@@ -44,16 +44,23 @@ class DeviceMapper {
     Outcome set_uuid(Volume& volume, const std::string& uuid);
 
     // A table for `volume`, checked in full, its devices opened. `partial`: see
-    // TableSource. Throws Refused.
+    // TableSource. Throws Refused. May wait for a device without an end: for tables whose
+    // devices are known to answer.
     std::shared_ptr<Table> build(Volume& volume, const std::string& text, const std::string& folder,
                                  bool partial = false);
+    // The same for all others, aside (engine/errand.h); *table is set if it is not refused.
+    Task<Outcome> build(std::shared_ptr<Volume> volume, std::string text, std::string folder, bool partial,
+                        std::shared_ptr<Table>* table, Cancel* cancel);
     // What a table for `volume` is built with.
-    TableSource source_for(Volume& volume, const std::string& folder);
+    TableSource source_for(Volume& volume, const std::string& folder) {
+        return source_for(volume, folder, devices_);
+    }
+    TableSource source_for(Volume& volume, const std::string& folder, DeviceSource& devices);
     // The words of the `state` file (dmfs-control(7)).
     Task<Outcome> set_state(std::shared_ptr<Volume> volume, std::string words, std::string folder,
                             Cancel* cancel);
-    // Where bytes of a device show in volumes: see reverse_request(). Throws Refused.
-    std::string reverse(const std::string& text, const std::string& folder);
+    // Where bytes of a device show in volumes: see reverse_request().
+    Task<Outcome> reverse(std::string text, std::string folder, std::string* answer, Cancel* cancel);
     // "SECTOR WORDS...", to the core if the first word begins with @.
     Task<Outcome> message(std::shared_ptr<Volume> volume, std::string text, std::string* answer,
                           Cancel* cancel);

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -11,20 +10,16 @@
 #include <climits>
 #include <cstring>
 #include <deque>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
-#include "base/files.h"
-#include "base/mounts.h"
 #include "dm/names.h"
 
 namespace dmfs {
 
 namespace {
 
-constexpr int kMostLinks = 40;     // as the kernel's own path walk
-constexpr int kDeepestStack = 16;  // of block devices below a file system
+constexpr int kMostLinks = 40;  // as the kernel's own path walk
 constexpr uint64_t kMostRam = uint64_t{1} << 46;
 
 std::deque<std::string> components(const std::string& path) {
@@ -38,14 +33,7 @@ std::deque<std::string> components(const std::string& path) {
 }  // namespace
 
 DeviceWords::DeviceWords(Namespace& volumes, std::string mountpoint, Options options)
-    : volumes_(volumes),
-      mountpoint_(std::move(mountpoint)),
-      options_(options),
-      mounts_fd_(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)) {}
-
-DeviceWords::~DeviceWords() {
-    if (mounts_fd_ >= 0) ::close(mounts_fd_);
-}
+    : volumes_(volumes), mountpoint_(std::move(mountpoint)), options_(options), circles_(mountpoint_) {}
 
 std::shared_ptr<Device> DeviceWords::open_device(const std::string& word, bool writable,
                                                  const std::string& folder) {
@@ -63,20 +51,39 @@ std::shared_ptr<Device> DeviceWords::open_device(const std::string& word, bool w
                                      writable);
         }
     }
-    if (word[0] != '/' && folder.empty())
-        throw Refused(EINVAL, "'" + word + "' begins in a folder that can't be seen from here",
-                      "an absolute path");
-    Resolved found = resolve(word[0] == '/' ? word : folder + "/" + word);
-    if (!found.volume.empty()) return open_volume(found.volume);
     try {
-        return open_path(found.path, writable);
+        return open_file(word, writable, folder);
     } catch (const Refused& refused) {
         if (is_path || refused.error() != ENOENT) throw;
         std::vector<std::string> names;
         for (const auto& volume : volumes_.volumes()) names.push_back(volume->name());
         std::vector<std::string> similar = similar_names(word, names);
-        throw Refused(ENOENT, "no volume '" + word + "', and no file " + found.path,
+        throw Refused(ENOENT, "no volume '" + word + "', and no file " + folder + "/" + word,
                       similar.empty() ? "" : "the volume '" + similar.front() + "'?");
+    }
+}
+
+std::shared_ptr<Device> DeviceWords::open_file(const std::string& word, bool writable,
+                                               const std::string& folder) {
+    if (word[0] != '/' && folder.empty())
+        throw Refused(EINVAL, "'" + word + "' begins in a folder that can't be seen from here",
+                      "an absolute path");
+    return open_path(word[0] == '/' ? word : folder + "/" + word, writable);
+}
+
+// A volume that is called as the file it stands on: `create disk.img --table '... disk.img 0'`.
+std::shared_ptr<Device> DevicesOf::open_device(const std::string& word, bool writable,
+                                               const std::string& folder) {
+    try {
+        return words_.open_device(word, writable, folder);
+    } catch (const Refused& refused) {
+        if (word != name_ || refused.error() != ENXIO) throw;  // ENXIO: it never had a table
+        try {
+            return words_.open_file(word, writable, folder);
+        } catch (const Refused& of_file) {
+            if (of_file.error() != ENOENT) throw;
+        }
+        throw;
     }
 }
 
@@ -114,119 +121,109 @@ std::shared_ptr<Device> DeviceWords::open_ram(const std::string& word) {
     return device;
 }
 
-// Each table opens its files anew: Linux tells a lost write once to each open file,
-// and every volume on the file has to hear of it.
 std::shared_ptr<Device> DeviceWords::open_path(const std::string& path, bool writable) {
-    auto device = FileDevice::open(volumes_.executor(), path, {writable, options_.direct, options_.space});
-    refuse_own(*device);
-    return device;
+    Found found = walk(path);
+    return found.volume.empty() ? open_found(found, writable) : open_volume(found.volume);
 }
 
-// Walks a path part by part, so that nothing is asked of the own mount: a lookup
-// there would be answered by a thread that may be waiting for this very call.
-DeviceWords::Resolved DeviceWords::resolve(const std::string& path) const {
+// Each table opens its files anew: Linux tells a lost write once to each open file,
+// and every volume on the file has to hear of it.
+std::shared_ptr<Device> DeviceWords::open_found(const Found& found, bool writable) {
+    if (!found.place) throw Refused(found.error, "can't open " + found.path);
+    refuse_own(found.place->fd(), found.path);
+    return FileDevice::open(volumes_.executor(), found.path, {writable, options_.direct, options_.space},
+                            "/proc/self/fd/" + std::to_string(found.place->fd()));
+}
+
+namespace {
+
+struct statx known_of(int fd) {
+    struct statx known {};
+    static_cast<void>(::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &known));
+    return known;
+}
+
+uint64_t filesystem_of(const struct statx& known) {
+    return makedev(known.stx_dev_major, known.stx_dev_minor);
+}
+
+// What `part` of an open folder is; a link is not followed. `folder`: what has more parts behind
+// it, so that what is mounted on demand is mounted.
+int open_part(int at, const std::string& part, bool folder) {
+    constexpr int kFlags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+    int fd = folder ? ::openat(at, part.c_str(), kFlags | O_DIRECTORY) : -1;
+    return fd >= 0 || (folder && errno != ENOTDIR) ? fd : ::openat(at, part.c_str(), kFlags);
+}
+
+std::string joined(std::string path, const std::deque<std::string>& rest) {
+    for (const std::string& part : rest) path += "/" + part;
+    return path;
+}
+
+}  // namespace
+
+DeviceWords::Found DeviceWords::walk(const std::string& path) const {
     std::deque<std::string> rest = components(path);
     std::string walked;
+    auto at = std::make_unique<OpenFile>(::open("/", O_PATH | O_CLOEXEC));
+    uint64_t filesystem = filesystem_of(known_of(at->fd()));
     int links = 0;
-    const Places places = known_places();
+    const std::shared_ptr<const Places> places = circles_.places();
     while (!rest.empty()) {
         std::string part = rest.front();
         rest.pop_front();
-        if (part == "..") {
-            walked.resize(walked.rfind('/') == std::string::npos ? 0 : walked.rfind('/'));
-            continue;
-        }
-        std::string next = walked + "/" + part;
-        auto inside = places.own.find(next);
-        bool is_own = inside != places.own.end();
-        if (is_own && (rest.empty() || rest.front() != "..")) {
+        std::string next = part == ".." ? walked.substr(0, walked.rfind('/')) : walked + "/" + part;
+        auto inside = places->own.find(next);
+        if (part != ".." && inside != places->own.end()) {
+            if (!rest.empty() && rest.front() == "..") {  // in and out again
+                rest.pop_front();
+                continue;
+            }
             std::deque<std::string> parts = components(inside->second);
             parts.insert(parts.end(), rest.begin(), rest.end());
             if (parts.size() != 1 || parts.front() == ".control")
                 throw Refused(EINVAL, path + " leads into this mount",
                               "a volume's name, or " + mountpoint_ + "/NAME");
-            return {{}, parts.front()};
+            return {nullptr, {}, parts.front(), 0};
         }
-        // A lookup there would be served by one of the own volumes.
-        if (auto mounted = places.on_devices.find(next); mounted != places.on_devices.end())
-            if (std::string below = own_volume_below(mounted->second, places, 0); !below.empty())
-                throw Refused(EINVAL, next + " stands on this mount's own " + below, "another filesystem");
-        char target[PATH_MAX];
-        ssize_t length = is_own ? -1 : ::readlink(next.c_str(), target, sizeof target - 1);
-        if (length < 0) {
-            walked = next;
+        auto open = std::make_unique<OpenFile>(open_part(at->fd(), part, !rest.empty()));
+        if (!open->good()) return {nullptr, joined(next, rest), {}, errno};
+        const struct statx known = known_of(open->fd());
+        if (S_ISLNK(known.stx_mode)) {
+            // /proc/PID/root and the like are no text: they lead where their text doesn't say.
+            struct statfs kind;
+            if (walked.starts_with("/proc/") && ::fstatfs(at->fd(), &kind) == 0 &&
+                kind.f_type == PROC_SUPER_MAGIC)
+                throw Refused(EINVAL, next + " is a link of another process", "the path it stands for");
+            char target[PATH_MAX];
+            ssize_t length = ::readlinkat(open->fd(), "", target, sizeof target - 1);
+            if (length < 0) return {nullptr, joined(next, rest), {}, errno};
+            if (++links > kMostLinks) throw Refused(ELOOP, path + " has too many symbolic links");
+            target[length] = 0;
+            std::deque<std::string> linked = components(target);
+            rest.insert(rest.begin(), linked.begin(), linked.end());
+            if (target[0] != '/') continue;
+            walked.clear();
+            at = std::make_unique<OpenFile>(::open("/", O_PATH | O_CLOEXEC));
             continue;
         }
-        // /proc/PID/root and the like are no text: they lead where their text doesn't say.
-        struct statfs filesystem;
-        if (walked.starts_with("/proc/") && ::statfs(walked.c_str(), &filesystem) == 0 &&
-            filesystem.f_type == PROC_SUPER_MAGIC)
-            throw Refused(EINVAL, next + " is a link of another process", "the path it stands for");
-        if (++links > kMostLinks) throw Refused(ELOOP, path + " has too many symbolic links");
-        target[length] = 0;
-        std::deque<std::string> linked = components(target);
-        rest.insert(rest.begin(), linked.begin(), linked.end());
-        if (target[0] == '/') walked.clear();
+        // A lookup beyond would be served by what stands below.
+        const uint64_t entered = filesystem_of(known);
+        if (!rest.empty() && entered != std::exchange(filesystem, entered)) refuse_own(open->fd(), next);
+        at = std::move(open);
+        walked = std::move(next);
     }
-    return {walked.empty() ? "/" : walked, {}};
+    return {std::move(at), walked.empty() ? "/" : walked, {}, 0};
 }
 
-DeviceWords::Places DeviceWords::known_places() const {
-    if (mountpoint_.empty()) return {};
-    std::lock_guard guard(mounts_mutex_);
-    // The kernel says by poll(2) whether anything was mounted since the last look.
-    pollfd changed{mounts_fd_, POLLPRI, 0};
-    if (mounts_known_ && mounts_fd_ >= 0 && ::poll(&changed, 1, 0) == 0) return places_;
-    std::vector<MountEntry> entries = mount_entries();
-    places_ = Places();
-    for (const MountEntry& entry : entries)
-        if (entry.where == mountpoint_) places_.filesystem = entry.device;  // the last covers the others
-    places_.own[mountpoint_] = "/";
-    for (const MountEntry& entry : entries) {
-        if (entry.device == places_.filesystem) places_.own[entry.where] = entry.root;
-        if (major(entry.device) != 0) places_.on_devices[entry.where] = entry.device;
-    }
-    mounts_known_ = places_.filesystem.has_value();
-    return places_;
-}
-
-void DeviceWords::refuse_own(const FileDevice& device) const {
-    if (mountpoint_.empty()) return;
-    const Places places = known_places();
-    std::optional<DeviceNumber> number = device.number();
-    if (!number && places.filesystem == device.filesystem())
-        throw Refused(EINVAL, device.name() + " leads into this mount by a detour", "the volume's name");
-    uint64_t below = number ? makedev(number->major, number->minor) : device.filesystem();
-    std::string own = own_volume_below(below, places, 0);
-    if (!own.empty())
-        throw Refused(EINVAL, device.name() + " stands on this mount's own " + own,
-                      "name the volume itself; through a loop device the daemon would wait for itself");
-}
-
-// The file of this mount that a block device stands on (through loop devices, their
-// partitions, and what the kernel stacks on them), or empty.
-std::string DeviceWords::own_volume_below(uint64_t device_number, const Places& places, int depth) const {
-    if (major(device_number) == 0 || depth > kDeepestStack) return {};
-    std::string folder =
-        "/sys/dev/block/" + std::to_string(major(device_number)) + ":" + std::to_string(minor(device_number));
-    for (const char* where :
-         {"/loop/backing_file", "/../loop/backing_file"}) {  // the disk, or the disk of a partition
-        std::string backing = first_line(folder + where);
-        if (backing.empty()) continue;
-        for (const auto& [own, root] : places.own)
-            if (backing == own || backing.starts_with(own + "/")) return backing;
-        struct stat found;
-        if (::stat(backing.c_str(), &found) == 0)
-            if (std::string own = own_volume_below(found.st_dev, places, depth + 1); !own.empty()) return own;
-    }
-    std::error_code error;
-    for (const auto& slave : std::filesystem::directory_iterator(folder + "/slaves", error)) {
-        unsigned major = 0, minor = 0;
-        if (sscanf(first_line(slave.path() / "dev").c_str(), "%u:%u", &major, &minor) != 2) continue;
-        if (std::string own = own_volume_below(makedev(major, minor), places, depth + 1); !own.empty())
-            return own;
-    }
-    return {};
+void DeviceWords::refuse_own(int fd, const std::string& path) const {
+    const struct statx known = known_of(fd);
+    if (!S_ISBLK(known.stx_mode) && circles_.places()->filesystem == filesystem_of(known))
+        throw Refused(EINVAL, path + " leads into this mount by a detour", "the volume's name");
+    std::string own = circles_.own_below(fd);
+    if (own.empty()) return;
+    throw Refused(EINVAL, path + " stands on this mount's own " + own,
+                  "name the volume itself, or another file system: else the daemon would wait for itself");
 }
 
 }  // namespace dmfs

@@ -6,15 +6,20 @@
 //     MAJ:MIN                 a volume (0:N) or a block device
 //     ram:SIZE[:NAME]         memory of that size, the same for the same word while in use
 //
-// Two things are refused that would make the daemon wait for itself: a path that
-// leads into its own mount by a detour, and a block device or a file system that
-// stands on one of its own volumes through a loop device.
+// Refused is what would make the daemon wait for itself: a path that leads into its own mount by
+// a detour, and what stands on one of its own volumes (dm/circles.h).
+//
+// A path is walked part by part, each opened from the one before, and what is opened in the end is
+// what the walk found: whoever exchanges a part meanwhile cannot lead it elsewhere. A walk may wait
+// for a server that never answers, so it is made aside (engine/errand.h).
 
 #pragma once
 
 #include <map>
 #include <mutex>
 
+#include "base/files.h"
+#include "dm/circles.h"
 #include "engine/file_device.h"
 #include "engine/namespace.h"
 
@@ -31,21 +36,19 @@ class DeviceWords final : public DeviceSource {
     DeviceWords(Namespace& volumes, std::string mountpoint, Options options);
     DeviceWords(const DeviceWords&) = delete;
     DeviceWords& operator=(const DeviceWords&) = delete;
-    ~DeviceWords() override;
 
     std::shared_ptr<Device> open_device(const std::string& word, bool writable,
                                         const std::string& folder) override;
+    // A file or a block device, never a volume by its bare name.
+    std::shared_ptr<Device> open_file(const std::string& word, bool writable, const std::string& folder);
 
   private:
-    // A path without symbolic links, or the name of a volume of this mount.
-    struct Resolved {
-        std::string path;
+    // Where a path leads: to what is open (O_PATH), or to a volume of this mount.
+    struct Found {
+        std::unique_ptr<OpenFile> place;
+        std::string path;  // without symbolic links
         std::string volume;
-    };
-    struct Places {
-        std::optional<uint64_t> filesystem;          // st_dev of this mount, once it stands
-        std::map<std::string, std::string> own;      // where this mount shows, and what of it
-        std::map<std::string, uint64_t> on_devices;  // mounts on block devices, and their numbers
+        int error = 0;  // why nothing is open
     };
 
     std::shared_ptr<Device> open_volume(const std::string& name);
@@ -53,21 +56,28 @@ class DeviceWords final : public DeviceSource {
                                           bool writable);
     std::shared_ptr<Device> open_ram(const std::string& word);
     std::shared_ptr<Device> open_path(const std::string& path, bool writable);
-    Resolved resolve(const std::string& path) const;
-    void refuse_own(const FileDevice& device) const;
-    std::string own_volume_below(uint64_t device_number, const Places& places, int depth) const;
-    Places known_places() const;
+    std::shared_ptr<Device> open_found(const Found& found, bool writable);
+    Found walk(const std::string& path) const;
+    void refuse_own(int fd, const std::string& path) const;
 
     Namespace& volumes_;
     const std::string mountpoint_;
     const Options options_;
     std::mutex mutex_;
     std::map<std::string, std::weak_ptr<FileDevice>> ram_;  // by their words
+    const Circles circles_;
+};
 
-    const int mounts_fd_;
-    mutable std::mutex mounts_mutex_;
-    mutable bool mounts_known_ = false;
-    mutable Places places_;
+// The same for the table of one volume: its own name means a file, as long as it never had a table.
+class DevicesOf final : public DeviceSource {
+  public:
+    DevicesOf(DeviceWords& words, const Volume& volume) : words_(words), name_(volume.name()) {}
+    std::shared_ptr<Device> open_device(const std::string& word, bool writable,
+                                        const std::string& folder) override;
+
+  private:
+    DeviceWords& words_;
+    const std::string name_;
 };
 
 }  // namespace dmfs

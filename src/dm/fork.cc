@@ -10,6 +10,7 @@
 #include <map>
 
 #include "dm/snapshot_steps.h"
+#include "engine/errand.h"
 
 namespace dmfs {
 
@@ -30,8 +31,8 @@ namespace {
 class CopiedDevices final : public DeviceSource {
   public:
     CopiedDevices(Namespace& volumes, DeviceSource& others,
-                  const std::map<uint64_t, std::shared_ptr<Volume>>& copies)
-        : volumes_(volumes), others_(others), copies_(copies) {}
+                  std::map<uint64_t, std::shared_ptr<Volume>> copies)
+        : volumes_(volumes), others_(others), copies_(std::move(copies)) {}
     std::shared_ptr<Device> open_device(const std::string& word, bool writable,
                                         const std::string& folder) override {
         std::shared_ptr<Volume> original = volumes_.by_name(word);
@@ -43,7 +44,7 @@ class CopiedDevices final : public DeviceSource {
   private:
     Namespace& volumes_;
     DeviceSource& others_;
-    const std::map<uint64_t, std::shared_ptr<Volume>>& copies_;
+    const std::map<uint64_t, std::shared_ptr<Volume>> copies_;
 };
 
 }  // namespace
@@ -137,11 +138,11 @@ Task<Outcome> Snapshots::copy_upper(Copying* copying, std::shared_ptr<Volume> or
 Task<Outcome> Snapshots::fill_upper(Copying* copying, std::shared_ptr<Volume> original,
                                     std::shared_ptr<Volume> copy) {
     copy->set_load_readonly(original->readonly());
-    std::shared_ptr<Table> table;
-    Outcome outcome;
-    try {
-        TableSource source = dm_.source_for(*copy, folder_);
-        CopiedDevices devices(dm_.volumes(), source.devices, copying->copies);
+    auto built = std::make_shared<std::shared_ptr<Table>>();
+    std::function<void()> building = [dm = &dm_, folder = folder_, copies = copying->copies, copy, built,
+                                      text = showkeys_text(*original, Which::live)] {
+        TableSource source = dm->source_for(*copy, folder);
+        CopiedDevices devices(dm->volumes(), source.devices, copies);
         TableSource copied{.executor = source.executor,
                            .registry = source.registry,
                            .devices = devices,
@@ -149,12 +150,12 @@ Task<Outcome> Snapshots::fill_upper(Copying* copying, std::shared_ptr<Volume> or
                            .writable = source.writable,
                            .raise_event = source.raise_event,
                            .owner = source.owner};
-        table = Table::build(showkeys_text(*original, Which::live), copied);
-    } catch (const Refused& refused) {
-        outcome = refused;
-    }
+        *built = Table::build(text, copied);
+    };
+    Task<Outcome> task = aside(dm_.volumes().executor(), std::move(building), cancel_);
+    Outcome outcome = co_await task;
     if (outcome) co_return outcome;
-    Task<Outcome> replacing = copy->replace(std::move(table), cancel_);
+    Task<Outcome> replacing = copy->replace(std::move(*built), cancel_);
     outcome = co_await replacing;
     co_return outcome;
 }

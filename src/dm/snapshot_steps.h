@@ -58,13 +58,8 @@ class Snapshots {
     Task<Outcome> unmake_copy(Copying* copying, std::shared_ptr<Volume> original,
                               std::shared_ptr<Volume> copy);
 
-    Outcome build(Volume& volume, const std::string& text, std::shared_ptr<Table>* table) {
-        try {
-            *table = dm_.build(volume, text, folder_);
-            return {};
-        } catch (const Refused& refused) {
-            return refused;
-        }
+    Task<Outcome> build(std::shared_ptr<Volume> volume, std::string text, std::shared_ptr<Table>* table) {
+        return dm_.build(std::move(volume), std::move(text), folder_, false, table, cancel_);
     }
     Outcome create(const std::string& name, std::shared_ptr<Volume>* volume) {
         try {
@@ -83,7 +78,7 @@ class Snapshots {
     std::shared_ptr<Volume> seen_through(const Volume& origin) const;
     bool has_snapshots(const Device& origin) const;
     Outcome check_no_snapshots(const Volume& volume) const;
-    Outcome check_cow(const std::string& word, Volume& origin) const;
+    Task<Outcome> check_cow(std::string word, std::shared_ptr<Volume> origin) const;
     std::vector<std::shared_ptr<Volume>> parts(const std::string& prefix) const;
     bool is_fork(const Volume& volume) const;
 

@@ -1,6 +1,7 @@
 #include "dm/snapshots.h"
 
 #include "dm/snapshot_steps.h"
+#include "engine/errand.h"
 
 namespace dmfs {
 
@@ -75,24 +76,28 @@ bool stands_on(const Volume& volume, const Volume& below) {
 
 // Whether a new snapshot may have it: nobody uses it, by whatever name, and it can be read while
 // `origin` is suspended.
-Outcome Snapshots::check_cow(const std::string& word, Volume& origin) const {
-    std::shared_ptr<Device> cow;
-    try {
-        TableSource source = dm_.source_for(origin, folder_);
-        cow = source.devices.open_device(word, true, folder_);
-    } catch (const Refused&) {
-        return {};  // building the table says why, and where
-    }
+Task<Outcome> Snapshots::check_cow(std::string word, std::shared_ptr<Volume> origin) const {
+    auto opened = std::make_shared<std::shared_ptr<Device>>();
+    DeviceSource& devices = dm_.source_for(*origin, folder_).devices;
+    std::function<void()> opening = [&devices, word, folder = folder_, opened] {
+        *opened = devices.open_device(word, true, folder);
+    };
+    Task<Outcome> task = aside(dm_.volumes().executor(), std::move(opening), cancel_);
+    Outcome refused = co_await task;
+    if (refused && refused->error() == EINTR) co_return refused;
+    if (refused) co_return Outcome();  // building the table says why, and where
+    std::shared_ptr<Device> cow = std::move(*opened);
     for (const std::shared_ptr<Volume>& volume : dm_.volumes().volumes())
         for (const std::shared_ptr<Table>& table : {volume->live(), volume->inactive()})
             if (table && std::ranges::any_of(table->devices(), [&](const auto& device) {
                     return device->identity() == cow->identity();
                 }))
-                return Refused(EBUSY, word + " is in use: by '" + volume->name() + "'", "another COW device");
+                co_return Refused(EBUSY, word + " is in use: by '" + volume->name() + "'",
+                                  "another COW device");
     const auto* volume = dynamic_cast<const Volume*>(cow.get());
-    if (volume != nullptr && stands_on(*volume, origin))
-        return Refused(EINVAL, word + " stands on '" + origin.name() + "' itself", "another COW device");
-    return {};
+    if (volume != nullptr && stands_on(*volume, *origin))
+        co_return Refused(EINVAL, word + " stands on '" + origin->name() + "' itself", "another COW device");
+    co_return Outcome();
 }
 
 // A snapshot.
@@ -113,11 +118,12 @@ Task<Outcome> Snapshots::give_table(std::shared_ptr<Volume> volume, std::shared_
     Sector chunk = wanted.chunk;
     if (chunk == 0) chunk = std::max<Sector>(kSnapshotChunk, sectors_in(origin->limits().logical_block));
     std::shared_ptr<Table> table;
-    Outcome outcome =
-        build(*volume,
+    Task<Outcome> building =
+        build(volume,
               row_text(length, "snapshot " + quote_word(origin->name()) + " " + quote_word(wanted.cow) + " " +
                                    wanted.type + " " + std::to_string(chunk)),
               &table);
+    Outcome outcome = co_await building;
     if (outcome) co_return outcome;
     Task<Outcome> replacing = volume->replace(std::move(table), cancel_);
     outcome = co_await replacing;
@@ -128,7 +134,8 @@ Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted)
     std::shared_ptr<Table> table = volume->live();
     if (!table) co_return Refused(ENXIO, "'" + volume->name() + "' has no live table");
     if (Outcome refused = check_none_waits(*volume)) co_return refused;
-    if (Outcome refused = check_cow(wanted.cow, *volume)) co_return refused;
+    Task<Outcome> checking = check_cow(wanted.cow, volume);
+    if (Outcome refused = co_await checking; refused) co_return refused;
     if (only_row(table, "snapshot-merge"))
         co_return Refused(EBUSY, "a snapshot is merging into '" + volume->name() + "'",
                           "wait until that is done");
@@ -151,6 +158,7 @@ Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted)
     if (outcome) co_return outcome;
     Volume::Insertion insertion;
     insertion.below = real;
+    // Its only device is a volume, which is there already.
     insertion.above = [this, volume, real, length] {
         return dm_.build(*volume, row_text(length, "snapshot-origin " + quote_word(real->name())), folder_);
     };
@@ -211,7 +219,8 @@ Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
     if (into == volume) {
         // It stays, shows what it showed, and is the origin in the end.
         std::shared_ptr<Table> merging;
-        Outcome outcome = build(*volume, row_text(length, rest), &merging);
+        Task<Outcome> building = build(volume, row_text(length, rest), &merging);
+        Outcome outcome = co_await building;
         if (outcome) co_return outcome;
         Task<Outcome> replacing = volume->replace(std::move(merging), cancel_);
         outcome = co_await replacing;
@@ -241,7 +250,8 @@ Task<Outcome> Snapshots::hand_over(std::shared_ptr<Volume> from, std::shared_ptr
     if (outcome) co_return outcome;
     if (!was_suspended) undo->add([from] { return from->resume(false, nullptr); });
     std::shared_ptr<Table> merging;
-    outcome = build(*into, text, &merging);
+    Task<Outcome> building = build(into, std::move(text), &merging);
+    outcome = co_await building;
     if (outcome) co_return outcome;
     Task<Outcome> replacing = into->replace(std::move(merging), cancel_);
     outcome = co_await replacing;
@@ -272,8 +282,9 @@ Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
     const Sector length = table->size();
     table.reset();
     std::shared_ptr<Table> plain;
-    Outcome outcome =
-        build(*volume, row_text(length, keeps ? "snapshot-origin " + word : "linear " + word + " 0"), &plain);
+    Task<Outcome> building =
+        build(volume, row_text(length, keeps ? "snapshot-origin " + word : "linear " + word + " 0"), &plain);
+    Outcome outcome = co_await building;
     if (outcome) co_return outcome;
     Task<Outcome> replacing = volume->replace(std::move(plain), cancel_);
     outcome = co_await replacing;
@@ -398,6 +409,16 @@ namespace {
 
 Task<Outcome> run_request(DeviceMapper* dm, std::shared_ptr<Volume> volume, std::vector<Word> words,
                           std::string folder, Cancel* cancel) {
+    // A COW device that never answers is waited for here, where it holds up nobody else.
+    if (words[0].text == "snapshot" && words.size() > 2) {
+        DeviceSource& devices = dm->source_for(*volume, folder).devices;
+        std::function<void()> opening = [&devices, word = words[2].text, folder] {
+            static_cast<void>(devices.open_device(word, true, folder));
+        };
+        Task<Outcome> trying = aside(dm->volumes().executor(), std::move(opening), cancel);
+        Outcome refused = co_await trying;
+        if (refused && refused->error() == EINTR) co_return refused;
+    }
     // One at a time: each looks at several volumes, and expects them to stay.
     Task<Status> turn = dm->snapshot_steps().acquire(cancel);
     Status status = co_await turn;

@@ -46,7 +46,7 @@ Outcome Volume::unfit(const Table& table) const {
     std::string way = space_.way_to(table, *this);
     if (!way.empty())
         return Refused(EINVAL, "the table stands on '" + name_ + "' itself: " + name_ + " -> " + way,
-                       "a volume can't be its own device");
+                       "a volume can't be its own device; ./" + name_ + " would be a file");
     if (live_ && !live_->may_become(table))
         return Refused(EINVAL, "'" + name_ + "' has a target that stays: " + live_->rows().front().type,
                        "remove the volume, and create it with the other table");

@@ -4,6 +4,8 @@
 #include "dm/explain.h"
 #include "dm/graph.h"
 #include "dm/keyring.h"
+#include "dm/snapshots.h"
+#include "engine/errand.h"
 
 namespace dmfs::fs {
 
@@ -20,6 +22,12 @@ constexpr size_t kCheckedText = 64 << 10;
 void forget_text(ControlFile& file) { std::string().swap(file.written); }
 
 bool is_table(Kind kind) { return kind == Kind::table || kind == Kind::inactive; }
+
+bool takes_paths(Kind kind, const std::string& text) {
+    if (kind != Kind::state) return is_table(kind) || kind == Kind::create || kind == Kind::reverse;
+    std::vector<Word> words = split_words(text.substr(0, text.find('\n')));
+    return !words.empty() && is_snapshot_request(words[0].text);
+}
 
 // What `error` calls a request on this file.
 std::string request_name(Kind kind, const std::string& text) {
@@ -103,13 +111,51 @@ std::string Controls::text(Node node, Volume* volume) {
     }
 }
 
-Task<Status> Controls::write(ControlFile* file, std::string text, uint64_t offset, std::string folder,
+Task<Status> Controls::write(ControlFile* file, std::string text, uint64_t offset, WriterFolder writer,
                              Cancel* cancel) {
+    struct Writing {
+        std::atomic<unsigned>& count;
+        explicit Writing(std::atomic<unsigned>& writers) : count(writers) { count++; }
+        Writing(const Writing&) = delete;
+        Writing& operator=(const Writing&) = delete;
+        ~Writing() { count--; }
+    } now(file->writers);
     Task<Status> locking = file->writing.acquire(cancel);
     Status status = co_await locking;
     if (!status) co_return status;
     Lock::Guard guard(file->writing);
-    file->folder = std::move(folder);
+    drop(*file);
+    if (takes_paths(file->node.kind, text)) {
+        Task<Outcome> finding = find_folder(file, std::move(writer), cancel);
+        Outcome refused = co_await finding;
+        if (refused) {
+            spoil(*file, *refused);
+            co_return note(file->node.id, refused, request_name(file->node.kind, text));
+        }
+    }
+    Task<Status> writing = write_held(file, std::move(text), offset, cancel);
+    status = co_await writing;
+    drop(*file);
+    co_return status;
+}
+
+// What it was is not asked again: a shell writes line by line.
+Task<Outcome> Controls::find_folder(ControlFile* file, WriterFolder writer, Cancel* cancel) {
+    if (writer == file->writer) co_return Outcome();
+    auto found = std::make_shared<bool>(false);
+    Outcome outcome;
+    if (!writer.path.empty()) {
+        std::function<void()> looking = [writer, found] { *found = leads_there(writer); };
+        Task<Outcome> task = aside(dm_.volumes().executor(), std::move(looking), cancel);
+        outcome = co_await task;
+    }
+    if (outcome) co_return outcome;
+    file->folder = *found ? writer.path : std::string();
+    file->writer = std::move(writer);
+    co_return Outcome();
+}
+
+Task<Status> Controls::write_held(ControlFile* file, std::string text, uint64_t offset, Cancel* cancel) {
     Kind kind = file->node.kind;
     if (is_table(kind) || kind == Kind::create) {
         if (offset == 0 && !file->held) {
@@ -125,7 +171,8 @@ Task<Status> Controls::write(ControlFile* file, std::string text, uint64_t offse
         file->checked.reset();
     }
     if (is_table(kind)) {
-        Outcome refused = check_table(*file);
+        Task<Outcome> checking = check_table(file, cancel);
+        Outcome refused = co_await checking;
         if (!refused && file->checked) {
             Task<Outcome> preparing = file->checked->prepare(cancel);
             refused = co_await preparing;
@@ -147,17 +194,15 @@ Task<Status> Controls::write(ControlFile* file, std::string text, uint64_t offse
 
 // Whether the whole lines so far can be a table, or its beginning. (bash drops what
 // close(2) answers: a refusal is worth most now.)
-Outcome Controls::check_table(ControlFile& file) {
-    size_t whole = file.written.rfind('\n') + 1;  // 0 if there is none
-    if (whole == 0 || file.written.size() > kCheckedText) return {};
-    try {
-        std::shared_ptr<Table> table =
-            dm_.build(*file.volume, file.written.substr(0, whole), file.folder, true);
-        if (whole == file.written.size()) file.checked = std::move(table);
-        return {};
-    } catch (const Refused& refused) {
-        return refused;
-    }
+Task<Outcome> Controls::check_table(ControlFile* file, Cancel* cancel) {
+    size_t whole = file->written.rfind('\n') + 1;  // 0 if there is none
+    if (whole == 0 || file->written.size() > kCheckedText) co_return Outcome();
+    std::shared_ptr<Table> table;
+    Task<Outcome> building =
+        dm_.build(file->volume, file->written.substr(0, whole), file->folder, true, &table, cancel);
+    Outcome refused = co_await building;
+    if (!refused && whole == file->written.size()) file->checked = std::move(table);
+    co_return refused;
 }
 
 // A part of the text was refused, and so is what comes behind it.
@@ -168,19 +213,38 @@ void Controls::spoil(ControlFile& file, const Refused& refused) {
     file.spoiled = Status(refused.error());
 }
 
+// One that was killed waits for nobody: whoever writes there now, or next, drops the text. Nor
+// does one who closes beside a writer, who may wait for a device and has a close to come itself:
+// a process that ends cannot be killed any more.
 Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
-    Task<Status> locking = file->writing.acquire(cancel);
+    Cancel at_once;
+    at_once.request();
+    if (killed) file->killed = true;
+    const bool waits = !killed && file->writers == 0;
+    Task<Status> locking = file->writing.acquire(waits ? cancel : &at_once);
     Status status = co_await locking;
-    if (!status) co_return status;
+    if (!status) co_return waits ? status : kOk;
     Lock::Guard guard(file->writing);
+    drop(*file);
     if (!file->held) co_return kOk;
     file->held = false;
-    if (killed) {
-        forget_text(*file);
-        file->checked.reset();
-        file->spoiled = Status(EINTR);  // what others write behind it would be half a text
-        co_return kOk;
-    }
+    Task<Status> finishing = finish_held(file, cancel);
+    status = co_await finishing;
+    drop(*file);
+    co_return status;
+}
+
+// The text of one who was killed in the middle of it; what others write behind it would be half
+// a text.
+void Controls::drop(ControlFile& file) {
+    if (!file.killed.exchange(false) || !file.held) return;
+    forget_text(file);
+    file.checked.reset();
+    file.held = false;
+    file.spoiled = Status(EINTR);
+}
+
+Task<Status> Controls::finish_held(ControlFile* file, Cancel* cancel) {
     if (file->pieces > 1 && file->written.back() != '\n')
         co_return note(
             file->node.id,
@@ -197,10 +261,9 @@ Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
 Task<Outcome> Controls::apply_table(ControlFile* file, Cancel* cancel) {
     std::shared_ptr<Table> table = std::move(file->checked);
     Outcome outcome;
-    try {
-        if (!table) table = dm_.build(*file->volume, file->written, file->folder);
-    } catch (const Refused& refused) {
-        outcome = refused;
+    if (!table) {
+        Task<Outcome> building = dm_.build(file->volume, file->written, file->folder, false, &table, cancel);
+        outcome = co_await building;
     }
     if (outcome) co_return outcome;
     Task<Outcome> applying = file->node.kind == Kind::inactive
@@ -224,16 +287,22 @@ Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cance
             keep_answer(*file, outcome ? "" : answer);
             co_return outcome;
         }
-        case Kind::explain:
-        case Kind::reverse: {
+        case Kind::explain: {
             Outcome outcome;
+            std::string answer;
             try {
-                keep_answer(*file, file->volume ? explain_request(*file->volume, text)
-                                                : dm_.reverse(text, file->folder));
+                answer = explain_request(*file->volume, text);
             } catch (const Refused& refused) {
                 outcome = refused;
             }
-            if (outcome) keep_answer(*file, "");
+            keep_answer(*file, answer);
+            co_return outcome;
+        }
+        case Kind::reverse: {
+            std::string answer;
+            Task<Outcome> looking = dm_.reverse(std::move(text), file->folder, &answer, cancel);
+            Outcome outcome = co_await looking;
+            keep_answer(*file, answer);
             co_return outcome;
         }
         case Kind::uuid: {

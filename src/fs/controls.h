@@ -13,6 +13,7 @@
 #include "dm/device_mapper.h"
 #include "dm/trace.h"
 #include "fs/nodes.h"
+#include "fs/writer_folder.h"
 
 namespace dmfs::fs {
 
@@ -26,15 +27,18 @@ struct ControlFile {
     }
 
     Node node;
-    std::shared_ptr<Volume> volume;  // or nullptr: of the mount itself
-    std::shared_ptr<Trace> trace;    // trace: from the open to the close
-    Lock writing;                    // one write at a time; guards what follows
-    std::string written;             // text that may still grow ...
-    std::atomic<bool> held{false};   // ... and has not been applied yet
-    unsigned pieces = 0;             // how many writes it came in
-    Status spoiled;                  // why a part of it was refused
-    std::shared_ptr<Table> checked;  // what it makes, if all of it is checked
-    std::string folder;              // of the process that wrote last
+    std::shared_ptr<Volume> volume;    // or nullptr: of the mount itself
+    std::shared_ptr<Trace> trace;      // trace: from the open to the close
+    Lock writing;                      // one write at a time; guards what follows
+    std::string written;               // text that may still grow ...
+    std::atomic<bool> held{false};     // ... and has not been applied yet
+    unsigned pieces = 0;               // how many writes it came in
+    Status spoiled;                    // why a part of it was refused
+    std::shared_ptr<Table> checked;    // what it makes, if all of it is checked
+    WriterFolder writer;               // who wrote last ...
+    std::string folder;                // ... and where its paths begin; empty: can't be known
+    std::atomic<unsigned> writers{0};  // those who write now, or wait for their turn
+    std::atomic<bool> killed{false};   // one who closed it was killed in the middle of it: see drop()
 
     std::mutex mutex;                   // guards what follows
     std::string text;                   // what is being read
@@ -54,7 +58,7 @@ class Controls {
     // A write of `text` at `offset`. A table is checked now and applied at close: a
     // shell writes each line by itself, and half a table shall not go live. `create`
     // makes the volumes of whole lines; the other files do what they are told.
-    Task<Status> write(ControlFile* file, std::string text, uint64_t offset, std::string folder,
+    Task<Status> write(ControlFile* file, std::string text, uint64_t offset, WriterFolder writer,
                        Cancel* cancel);
     // At close: applies what is held; `killed`: the process that closes was killed in
     // the middle of it, so it is dropped.
@@ -67,7 +71,11 @@ class Controls {
     void forget(uint64_t id);
 
   private:
-    Outcome check_table(ControlFile& file);
+    Task<Outcome> check_table(ControlFile* file, Cancel* cancel);
+    Task<Status> write_held(ControlFile* file, std::string text, uint64_t offset, Cancel* cancel);
+    Task<Status> finish_held(ControlFile* file, Cancel* cancel);
+    Task<Outcome> find_folder(ControlFile* file, WriterFolder writer, Cancel* cancel);
+    static void drop(ControlFile& file);
     static void spoil(ControlFile& file, const Refused& refused);
     void keep_answer(ControlFile& file, const std::string& answer);
     Task<Outcome> apply_table(ControlFile* file, Cancel* cancel);

@@ -23,10 +23,9 @@ constexpr std::chrono::milliseconds kFinishPatience{30'000};
 
 }  // namespace
 
-FileSystem::FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder)
+FileSystem::FileSystem(DeviceMapper& dm, const Options& options)
     : dm_(dm),
       options_(options),
-      start_folder_(std::move(start_folder)),
       controls_(dm, options.text()),
       block_counts_(dm.volumes().executor()),
       events_(dm.volumes().executor()),
@@ -203,22 +202,6 @@ std::vector<FileSystem::OpenFolder::Entry> FileSystem::list(Node folder) {
     return entries;
 }
 
-// The folder in which a process stands. A process of another PID namespace has the number 0.
-// Of another mount namespace: nothing, its paths mean other files.
-std::string FileSystem::folder_of(pid_t process) const {
-    auto link_of = [](const std::string& link) {
-        char text[PATH_MAX];
-        ssize_t length = readlink(link.c_str(), text, sizeof text);
-        return length > 0 ? std::string(text, static_cast<size_t>(length)) : std::string();
-    };
-    if (process <= 0) return start_folder_;
-    std::string of_process = "/proc/" + std::to_string(process);
-    std::string theirs = link_of(of_process + "/ns/mnt"), ours = link_of("/proc/self/ns/mnt");
-    if (!theirs.empty() && theirs != ours) return {};
-    std::string folder = link_of(of_process + "/cwd");
-    return folder.empty() ? start_folder_ : folder;
-}
-
 Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_set) {
     struct stat found;
     if (Status status = attributes(node, &found); !status) return status;
@@ -392,10 +375,10 @@ Task<Status> FileSystem::read_trace(fuse_req_t fuse_request, ControlFile* file, 
 }
 
 Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* file, std::string text,
-                                       uint64_t offset, std::string folder) {
+                                       uint64_t offset, WriterFolder writer) {
     Request request(fuse_request, &waiting_);
     size_t size = text.size();
-    Task<Status> writing = controls_.write(file, std::move(text), offset, std::move(folder), &request);
+    Task<Status> writing = controls_.write(file, std::move(text), offset, std::move(writer), &request);
     Task<Status> whole = file->node.kind == Kind::state
                              ? with_dropped_cache(std::move(writing), file->volume, &request)
                              : std::move(writing);

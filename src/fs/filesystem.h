@@ -25,8 +25,7 @@ namespace dmfs::fs {
 
 class FileSystem final : public NamespaceObserver {
   public:
-    // `start_folder`: where relative paths begin if the writer's folder can't be known.
-    FileSystem(DeviceMapper& dm, const Options& options, std::string start_folder);
+    FileSystem(DeviceMapper& dm, const Options& options);
     ~FileSystem() override;
 
     // For fuse_session_new, with this as user data. Without `poll` the kernel asks
@@ -75,7 +74,6 @@ class FileSystem final : public NamespaceObserver {
     // The volume that is called so in this folder, or nullptr.
     std::shared_ptr<Volume> volume_in(fuse_ino_t folder, const std::string& name);
     std::vector<OpenFolder::Entry> list(Node folder);
-    std::string folder_of(pid_t process) const;
     Status set_attributes(Node node, const struct stat& wanted, int to_set);
 
     // The answer to getattr, or to a lookup.
@@ -87,7 +85,7 @@ class FileSystem final : public NamespaceObserver {
     Task<Status> flush_volume(fuse_req_t request, OpenVolume* open);
     Task<Status> clear_volume(fuse_req_t request, OpenVolume* open, Op op, uint64_t offset, uint64_t length);
     Task<Status> write_control(fuse_req_t request, ControlFile* file, std::string text, uint64_t offset,
-                               std::string folder);
+                               WriterFolder writer);
     Task<Status> close_control(fuse_req_t request, ControlFile* file, bool killed);
     Task<Status> remove_volume(fuse_req_t request, std::shared_ptr<Volume> volume);
     Task<Status> read_trace(fuse_req_t request, ControlFile* file, size_t size);
@@ -103,7 +101,6 @@ class FileSystem final : public NamespaceObserver {
 
     DeviceMapper& dm_;
     const Options options_;
-    const std::string start_folder_;
     Controls controls_;
     BlockCounts block_counts_;
     WaitQueue events_;   // of those who read the next event's number

@@ -333,8 +333,7 @@ bool end(Executor& executor, FileSystem& fs, Session& session) {
 }
 
 // Serves until unmounted. `mounted` is called once the mount stands.
-int serve(const MountOptions& wanted, const std::string& mountpoint, const std::string& start_folder,
-          const std::function<void()>& mounted) {
+int serve(const MountOptions& wanted, const std::string& mountpoint, const std::function<void()>& mounted) {
     Options options;
     Config config;
     if (!wanted.config_path.empty()) {
@@ -355,7 +354,7 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
         executor->allow_blocking(kMostBlocking);
         executor->allow_operating(kMostOperating);
         DeviceMapper dm(*executor, mountpoint, {options.direct, options.space()});
-        FileSystem fs(dm, options, start_folder);
+        FileSystem fs(dm, options);
         if (!wanted.config_path.empty()) {
             std::string folder = std::filesystem::absolute(wanted.config_path).parent_path();
             dm.create_configured(config, wanted.config_path, folder);
@@ -410,8 +409,7 @@ int mount(const MountOptions& wanted) {
     signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of one write: EFBIG
 
     std::string mountpoint = absolute_folder(wanted.mountpoint);
-    std::string start_folder = std::filesystem::current_path();
-    if (wanted.foreground) return serve(wanted, mountpoint, start_folder, [] {});
+    if (wanted.foreground) return serve(wanted, mountpoint, [] {});
 
     // Forked before anything has a thread.
     int status_pipe[2];
@@ -424,7 +422,7 @@ int mount(const MountOptions& wanted) {
     }
     close(status_pipe[0]);
     setsid();
-    return serve(wanted, mountpoint, start_folder, [&] {
+    return serve(wanted, mountpoint, [&] {
         if (chdir("/") != 0) log_line(Severity::warning, "can't leave the folder this began in");
         detach_from_terminal();
         if (write(status_pipe[1], "m", 1) != 1) log_line(Severity::warning, "whoever mounted this is gone");

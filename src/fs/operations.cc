@@ -308,12 +308,12 @@ struct Operations {
             fuse_reply_write(request, 0);
             return;
         }
-        std::string folder = fs.folder_of(fuse_req_ctx(request)->pid);
+        WriterFolder writer = folder_of(fuse_req_ctx(request)->pid);
         std::string text(data, size);
         // A key may be in it: it goes from the session's own buffer.
         explicit_bzero(const_cast<char*>(data), size);
         fs.spawn(
-            fs.write_control(request, open_of<ControlFile>(file), std::move(text), from, std::move(folder)));
+            fs.write_control(request, open_of<ControlFile>(file), std::move(text), from, std::move(writer)));
     }
 
     static void flush(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/words.h"
 
@@ -33,22 +34,24 @@ class Explainer {
         if (op == Op::flush) return flush(table, steps);
         const std::vector<Table::Row>& rows = table.rows();
         Sector end = std::min(table.size(), sector + count);
-        for (size_t i = 0; i < rows.size(); i++) {
+        auto behind = [](Sector at, const Table::Row& row) { return at < row.start; };
+        auto first = std::upper_bound(rows.begin(), rows.end(), sector, behind);  // the row behind it
+        for (auto i = static_cast<size_t>(first - rows.begin()) - 1; i < rows.size(); i++) {
             Sector from = std::max(sector, rows[i].start), to = std::min(end, rows[i].start + rows[i].length);
+            if (rows[i].start >= end) break;
             if (from < to) ask(rows[i], i, op, from - rows[i].start, to - from, steps);
         }
     }
 
     // Each device once for the whole table, and what targets see to themselves.
     void flush(const Table& table, std::vector<Explained>& steps) {
-        std::vector<const Device*> flushed;
+        std::set<const Device*> flushed;
         const std::vector<Table::Row>& rows = table.rows();
         for (size_t i = 0; i < rows.size(); i++) {
             if (rows[i].target->flushing() == Flushing::itself) ask(rows[i], i, Op::flush, 0, 0, steps);
             if (rows[i].target->flushing() != Flushing::devices) continue;
             rows[i].target->each_device([&](Device& device, Sector, Sector) {
-                if (std::find(flushed.begin(), flushed.end(), &device) != flushed.end()) return;
-                flushed.push_back(&device);
+                if (!flushed.insert(&device).second) return;
                 add(rows[i], i, Step{Op::flush, 0, 0, &device, 0, {}}, steps);
             });
         }

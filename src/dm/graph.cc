@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "dm/view.h"
+#include "engine/look.h"
 
 namespace dmfs {
 
@@ -28,7 +29,8 @@ class Devices {
         std::optional<DeviceNumber> number = device.number();
         if (number) out["number"] = std::to_string(number->major) + ":" + std::to_string(number->minor);
         out["sectors"] = device.size();
-        out["allocated"] = device.allocated(0, device.size());
+        Look look;
+        out["allocated"] = device.allocated(0, device.size(), look);
         if (const auto* volume = dynamic_cast<const Volume*>(&device)) out["minor"] = volume->minor();
         return out;
     }

@@ -229,6 +229,7 @@ void Statistics::account(const WatchedRequest& request, bool end) {
                     begin(kept.areas[index], way, follows, request.began_ns);
             });
         }
+        return true;
     });
 }
 

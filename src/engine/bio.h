@@ -24,6 +24,7 @@ constexpr std::string_view name_of(Op op) { return kOpNames[static_cast<size_t>(
 struct Bio {
     Op op = Op::read;
     bool fua = false;          // write: durable before it is answered
+    bool unmap = false;        // write_zeroes: what is zeroed need not keep its room
     bool one_of_many = false;  // a piece of a request whose pieces should run side by side
     Sector sector = 0;
     Sector count = 0;          // 0 for a flush

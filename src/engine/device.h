@@ -21,6 +21,9 @@ struct Extent {
     Sector end = 0;  // where the run ends (half-open)
 };
 
+class Look;
+class Room;
+
 struct DeviceNumber {
     uint32_t major = 0;  // 0: a volume of this mount
     uint32_t minor = 0;
@@ -55,12 +58,16 @@ class Device {
 
     virtual Sector size() const = 0;  // of a volume: that of its live table
     virtual Limits limits() const = 0;
-    // The run that begins at `at` < size(). May do a short blocking call.
-    virtual Extent extent(Sector at) = 0;
+    // The run that begins at `at` < size(): a hole only where every read gives zeros. May do
+    // a short blocking call. When the look has ended: data.
+    virtual Extent extent(Sector at, Look& look) = 0;
 
-    // About how many of these sectors take room below (st_blocks). Cheap: no walk
-    // over extents, which costs milliseconds on some filesystems.
-    virtual Sector allocated(Sector /*start*/, Sector length) { return length; }
+    // About how many of these sectors take room below (st_blocks): 0 only where every read
+    // gives zeros. Cheap: no walk over extents, which costs milliseconds on some filesystems.
+    virtual Sector allocated(Sector /*start*/, Sector length, Look&) { return length; }
+
+    // What zeroing these sectors would take of stores that can be full, and what refuses it.
+    virtual void ask_room(Sector /*start*/, Sector /*count*/, Room&) {}
 
     // Takes room for these sectors from the file system, so that no write there fails for want
     // of it; what they hold stays. ENOSPC, EDQUOT: there is none now; EFBIG: there would be none

@@ -21,6 +21,7 @@
 #include "engine/backings.h"
 #include "engine/errand.h"
 #include "engine/holding.h"
+#include "engine/look.h"
 
 namespace dmfs {
 
@@ -208,9 +209,9 @@ Identity FileDevice::identity() const {
     return {kInode, filesystem_, inode_};
 }
 
-Extent FileDevice::extent(Sector at) {
+Extent FileDevice::extent(Sector at, Look& look) {
     Sector end = size();
-    if (number_ || at >= end || !may_ask()) return {true, std::max(end, at + 1)};
+    if (number_ || at >= end || !may_ask() || !look.step()) return {true, std::max(end, at + 1)};
     off_t from = static_cast<off_t>(bytes_of(at));
     off_t data = ::lseek(fd_, from, SEEK_DATA);
     if (data < 0) return errno == ENXIO ? Extent{false, end} : Extent{true, end};
@@ -221,12 +222,15 @@ Extent FileDevice::extent(Sector at) {
     return {true, std::clamp(sectors_in(static_cast<uint64_t>(hole) + kSectorBytes - 1), at + 1, end)};
 }
 
-Sector FileDevice::allocated(Sector, Sector length) {
+Sector FileDevice::allocated(Sector start, Sector length, Look& look) {
     struct stat found;
-    if (number_ || !may_ask() || ::fstat(fd_, &found) != 0 || found.st_size <= 0) return length;
-    double share = static_cast<double>(bytes_of(static_cast<Sector>(found.st_blocks))) /
-                   static_cast<double>(found.st_size);
-    return share >= 1 ? length : static_cast<Sector>(static_cast<double>(length) * share);
+    if (number_ || !may_ask() || !look.step() || ::fstat(fd_, &found) != 0) return length;
+    Sector sectors = sectors_in(static_cast<uint64_t>(found.st_size));
+    if (start > sectors || length > sectors - start) return length;  // it became shorter
+    if (found.st_blocks == 0 || length == 0) return 0;
+    double share = static_cast<double>(found.st_blocks) / static_cast<double>(sectors);
+    if (share >= 1) return length;
+    return std::max<Sector>(static_cast<Sector>(static_cast<double>(length) * share), 1);
 }
 
 // Not a request: that there is no room is nothing to log yet.
@@ -403,16 +407,17 @@ Status FileDevice::operated(int64_t result, const Bio& bio) const {
 
 Task<Status> FileDevice::write_zeroes(Bio bio) {
     struct Way {
-        std::atomic<bool>& possible;
+        std::atomic<bool>* possible;
         int mode;
     };
-    Way ways[] = {{can_zero_range_, FALLOC_FL_ZERO_RANGE}, {can_punch_hole_, FALLOC_FL_PUNCH_HOLE}};
+    Way ways[] = {{&can_zero_range_, FALLOC_FL_ZERO_RANGE}, {&can_punch_hole_, FALLOC_FL_PUNCH_HOLE}};
+    if (bio.unmap) std::swap(ways[0], ways[1]);
     for (Way& way : ways) {
-        if (!way.possible.load(std::memory_order_relaxed)) continue;
+        if (!way.possible->load(std::memory_order_relaxed)) continue;
         Task<Status> zeroed = operate(fallocation(way.mode, bio), bio);
         Status status = co_await zeroed;
         if (status.error() != EOPNOTSUPP) co_return status;
-        way.possible.store(false, std::memory_order_relaxed);
+        way.possible->store(false, std::memory_order_relaxed);
     }
     Memory zeros(std::min<uint64_t>(bio.bytes(), kZeroPiece));
     memset(zeros.data(), 0, zeros.bytes());

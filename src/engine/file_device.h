@@ -8,7 +8,7 @@
 //     read, write    preadv2, pwritev2; FUA is RWF_DSYNC
 //     flush          fdatasync
 //     discard        fallocate(PUNCH_HOLE): the range reads as zeros
-//     write_zeroes   fallocate(ZERO_RANGE, else PUNCH_HOLE), else written
+//     write_zeroes   fallocate(ZERO_RANGE, else PUNCH_HOLE; unmap: the other first), else written
 //     reserve()      fallocate
 //
 // A short read is an error: the file was truncated below a live table.
@@ -53,10 +53,10 @@ class FileDevice final : public Device, public std::enable_shared_from_this<File
     // Of a file on a server: what was seen last, unless this thread may hang (Blocking).
     Sector size() const override;
     Limits limits() const override { return limits_; }
-    Extent extent(Sector at) override;
+    Extent extent(Sector at, Look& look) override;
     void give_up(int64_t longer_than_ns) override { flights_.let_go(longer_than_ns); }
     // As if the file's blocks were spread evenly.
-    Sector allocated(Sector start, Sector length) override;
+    Sector allocated(Sector start, Sector length, Look& look) override;
     Task<Status> reserve(Sector start, Sector length) override;
     Space space() const override { return number_ ? Space{} : space_; }
     std::string name() const override { return name_; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <unordered_set>
 
 namespace dmfs {
 
@@ -45,17 +46,30 @@ Task<Outcome> Table::prepare(Cancel* cancel) {
     co_return Outcome();
 }
 
-// Pieces run side by side; the request fails as a whole if one of them does.
+// Pieces run side by side; the request fails as a whole if one of them does. A discard of a whole
+// table may have a million: so many at a time, and it can be interrupted.
 Task<Status> Table::split(Bio bio) {
-    std::vector<Task<Status>> pieces;
+    constexpr size_t kSideBySide = 4096;
+    Status result;
     bio.one_of_many = true;
-    each_piece(bio, [&](const Row& row, Bio piece) {
-        piece.sector -= row.start;
-        pieces.push_back(row.target->io(piece));
-    });
-    Task<Status> joined = all(std::move(pieces));
-    Status status = co_await joined;
-    co_return status;
+    while (bio.count > 0 && result.error() != EINTR) {
+        std::vector<Task<Status>> pieces;
+        Sector end = bio.sector;
+        each_piece(bio, [&](const Row& row, Bio piece) {
+            end = piece.end();
+            piece.sector -= row.start;
+            pieces.push_back(row.target->io(piece));
+            return pieces.size() < kSideBySide;
+        });
+        bio = bio.part(end - bio.sector, bio.end() - end);
+        Task<Status> joined = all(std::move(pieces));
+        Status status = co_await joined;
+        result = result.and_then(status);
+        if (bio.count == 0 || bio.cancel == nullptr) continue;
+        bio.cancel->about_to_wait();
+        if (bio.cancel->requested()) result = Status(EINTR);
+    }
+    co_return result;
 }
 
 Task<Status> Table::flush(Bio bio) {
@@ -69,26 +83,43 @@ Task<Status> Table::flush(Bio bio) {
     return all(std::move(flushes));
 }
 
-Extent Table::extent(Sector at) {
-    Row& row = row_at(at);
-    Extent extent = row.target->extent(at - row.start);
+Extent Table::extent(Sector at, Look& look) const {
+    const Row& row = rows_[row_index(at)];
+    if (!look.step()) return {true, row.start + row.length};
+    Extent extent = row.target->extent(at - row.start, look);
     extent.end = std::min(row.start + row.length, row.start + extent.end);
     extent.end = std::max(extent.end, at + 1);
     return extent;
 }
 
-// Rows that the range touches count whole, then in proportion.
-Sector Table::allocated(Sector start, Sector length) const {
+// Rows that the range touches count whole, then in proportion, but nothing that is there as
+// nothing: tar takes a file of no blocks for one hole.
+Sector Table::allocated(Sector start, Sector length, Look& look) const {
     Sector taken = 0, mapped = 0;
     for (size_t index = row_index(start); index < rows_.size() && rows_[index].start < start + length;
          index++) {
-        mapped += rows_[index].length;
-        rows_[index].target->each_device(
-            [&](Device& device, Sector from, Sector count) { taken += device.allocated(from, count); });
+        const Row& row = rows_[index];
+        if (!look.step()) return length;
+        Sector of_row = row.target->differs() ? row.length : 0;
+        row.target->each_device([&](Device& device, Sector from, Sector count) {
+            if (of_row < row.length) of_row += std::min(row.length, device.allocated(from, count, look));
+        });
+        mapped += row.length;
+        taken += std::min(of_row, row.length);
     }
-    if (mapped <= length) return taken;
-    return static_cast<Sector>(static_cast<double>(taken) / static_cast<double>(mapped) *
-                               static_cast<double>(length));
+    if (mapped <= length || taken == 0) return taken;
+    double share = static_cast<double>(taken) / static_cast<double>(mapped);
+    return std::clamp<Sector>(static_cast<Sector>(share * static_cast<double>(length)), 1, length);
+}
+
+void Table::ask_room(Sector start, Sector count, Room& room) const {
+    const Sector end = start + count;
+    for (size_t index = row_index(start); index < rows_.size() && rows_[index].start < end; index++) {
+        const Row& row = rows_[index];
+        const Sector from = std::max(start, row.start), until = std::min(end, row.start + row.length);
+        row.target->ask_room(from - row.start, until - from, room);
+        if (room.refusal()) return;
+    }
 }
 
 // dm-ioctl.c's table_load: an immutable target stands alone, or with others of its type.
@@ -173,6 +204,7 @@ void Table::settle_limits() {
     limits_ = Limits::unlimited();
     flushed_devices_.clear();
     flushed_targets_.clear();
+    std::unordered_set<Device*> flushed;  // a table may have a million
     for (const Row& row : rows_) {
         Limits below = Limits::unlimited();
         row.target->each_device([&](Device& device, Sector, Sector) { below.stack(device.limits()); });
@@ -182,9 +214,7 @@ void Table::settle_limits() {
         if (row.target->flushing() == Flushing::itself) flushed_targets_.push_back(row.target.get());
         if (row.target->flushing() == Flushing::devices)
             row.target->each_device([&](Device& device, Sector, Sector) {
-                if (std::find(flushed_devices_.begin(), flushed_devices_.end(), &device) ==
-                    flushed_devices_.end())
-                    flushed_devices_.push_back(&device);
+                if (flushed.insert(&device).second) flushed_devices_.push_back(&device);
             });
     }
 }

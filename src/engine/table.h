@@ -67,7 +67,8 @@ class Table {
 
     Task<Status> io(Bio bio);  // within the table
 
-    // The pieces in which io() hands a request on, cut at rows and chunks.
+    // The pieces in which io() hands a request on, cut at rows and chunks, as long as visit(row,
+    // piece) says true.
     template <class Visit>
     void each_piece(Bio bio, Visit visit) const {
         for (size_t index = row_index(bio.sector); bio.count > 0;) {
@@ -75,15 +76,17 @@ class Table {
             Bio piece = bio.part(0, std::min(bio.count, room(row, bio)));
             bio = bio.part(piece.count, bio.count - piece.count);
             if (bio.sector == row.start + row.length) index++;
-            visit(row, piece);
+            if (!visit(row, piece)) return;
         }
     }
 
     Sector size() const { return size_; }
     bool writable() const { return writable_; }
     const Limits& limits() const { return limits_; }
-    Extent extent(Sector at);
-    Sector allocated(Sector start, Sector length) const;
+    // As Device's.
+    Extent extent(Sector at, Look& look) const;
+    Sector allocated(Sector start, Sector length, Look& look) const;
+    void ask_room(Sector start, Sector count, Room& room) const;
 
     struct Row {
         Sector start;

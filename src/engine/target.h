@@ -18,6 +18,8 @@
 #include "base/words.h"
 #include "engine/device.h"
 #include "engine/executor.h"
+#include "engine/look.h"
+#include "engine/room.h"
 
 namespace dmfs {
 
@@ -87,8 +89,15 @@ class Target {
     virtual Sector chunk() const { return 0; }
     // Changes what its devices' stacked limits came to.
     virtual void adjust(Limits&) const {}
-    // The run that begins at `at`.
-    virtual Extent extent(Sector at) = 0;
+    // The run that begins at `at`; see Device::extent().
+    virtual Extent extent(Sector at, Look& look) = 0;
+    // Whether reads may fail now, or give anything but what its devices have: holes of these are
+    // none then, at least in parts of the row.
+    virtual bool differs() const { return false; }
+    // As Device's. By itself it asks all of its devices' areas, and not only those below the range.
+    virtual void ask_room(Sector, Sector, Room& room) const {
+        each_device([&](Device& device, Sector from, Sector length) { device.ask_room(from, length, room); });
+    }
 
     // What a request for [at, at + count) would come to now, step after step in the
     // order in which they are done. Changes nothing. Any length, not cut at chunks.

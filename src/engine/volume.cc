@@ -181,16 +181,31 @@ Limits Volume::limits() const {
     return table ? table->limits() : Limits();
 }
 
-Extent Volume::extent(Sector at) {
+// What cannot be read is data: a lower volume may have shrunk.
+Extent Volume::extent(Sector at, Look& look) {
     std::shared_ptr<Table> table = live();
     if (!table || at >= table->size()) return {true, at + 1};
-    return table->extent(at);
+    return table->extent(at, look);
 }
 
-Sector Volume::allocated(Sector start, Sector length) {
+Sector Volume::allocated(Sector start, Sector length, Look& look) {
+    const Look::Question question{this, start, length};
+    if (std::optional<Sector> known = look.answered(question)) return *known;
     std::shared_ptr<Table> table = live();
-    if (!table || start >= table->size()) return 0;  // a lower volume may have shrunk
-    return table->allocated(start, std::min(length, table->size() - start));
+    Sector readable = table && start < table->size() ? std::min(length, table->size() - start) : 0;
+    Sector taken = length - readable;
+    if (readable > 0) taken += table->allocated(start, readable, look);
+    look.answer(question, taken);
+    return taken;
+}
+
+void Volume::ask_room(Sector start, Sector count, Room& room) {
+    if (!room.ask(this, start, count)) return;
+    std::shared_ptr<Table> table = live();
+    if (!table || start + count > table->size())
+        return room.refuse(Refused(EIO, "'" + name() + "' has no table that reaches so far"));
+    if (!table->writable()) return room.refuse(Refused(EPERM, "'" + name() + "' is read-only"));
+    table->ask_room(start, count, room);
 }
 
 }  // namespace dmfs

@@ -51,8 +51,9 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Task<Status> io(Bio bio) override;
     Sector size() const override { return size_.load(std::memory_order_acquire); }
     Limits limits() const override;
-    Extent extent(Sector at) override;
-    Sector allocated(Sector start, Sector length) override;
+    Extent extent(Sector at, Look& look) override;
+    Sector allocated(Sector start, Sector length, Look& look) override;
+    void ask_room(Sector start, Sector count, Room& room) override;
     std::string name() const override;
     std::optional<DeviceNumber> number() const override { return DeviceNumber{0, minor_}; }
 

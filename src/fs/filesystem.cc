@@ -206,8 +206,6 @@ Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_s
     struct stat found;
     if (Status status = attributes(node, &found); !status) return status;
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
-        // As for a block device: O_TRUNC means nothing, another size can't be.
-        if (node.is_volume() && wanted.st_size != 0 && wanted.st_size != found.st_size) return Status(EINVAL);
         if (!node.is_volume() && wanted.st_size == 0 && node.id != 0)
             if (std::shared_ptr<Volume> volume = volume_of(node)) controls_.truncate(node, *volume);
     }
@@ -224,8 +222,8 @@ Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_s
 
 // Requests to volumes. `open` stays until the kernel releases it, behind its last request.
 
-Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, size_t size,
-                                     uint64_t offset) {
+Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, size_t size, uint64_t offset,
+                                     bool may_be_short) {
     Request request(fuse_request, &waiting_);
     VolumeFile& file = *open->file;
     uint64_t end = file.bytes();
@@ -238,6 +236,15 @@ Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, 
     size_t begin = 0;
     Task<Status> reading = file.read(&memory, &begin, offset, size, &request);
     Status status = co_await reading;
+    if (!status && may_be_short && status.error() != EINTR) {
+        uint64_t length = size;
+        Task<Status> reading_part = file.read_before_error(&memory, &begin, offset, &length, &request);
+        Status part = co_await reading_part;
+        if (part) {
+            status = part;
+            size = length;
+        }
+    }
     if (status)
         request.reply_data(memory->data() + begin, size);
     else
@@ -295,6 +302,63 @@ Task<Status> FileSystem::clear_volume(fuse_req_t fuse_request, OpenVolume* open,
     }
     request.reply(status);
     co_return status;
+}
+
+Task<Status> FileSystem::truncate_volume(fuse_req_t fuse_request, std::shared_ptr<Volume> volume,
+                                         struct stat wanted, int to_set) {
+    Request request(fuse_request, &waiting_);
+    Task<Outcome> truncating = truncate_counted(volume, static_cast<uint64_t>(wanted.st_size), &request);
+    Outcome refused = co_await truncating;
+    Status status = refused ? controls_.note(volume->id(), refused, "truncate") : kOk;
+    const Node node{volume->id(), Kind::volume};
+    if (status) status = set_attributes(node, wanted, to_set & ~FUSE_SET_ATTR_SIZE);
+    struct stat found {};
+    if (status) status = attributes(node, &found);
+    if (status)
+        request.reply_attributes(found);
+    else
+        request.reply(status);
+    co_return status;
+}
+
+Task<Outcome> FileSystem::truncate_counted(std::shared_ptr<Volume> volume, uint64_t to, Cancel* cancel) {
+    std::shared_ptr<Volume> counted;  // by its path nobody else may have it open
+    Outcome outcome;
+    try {
+        counted = dm_.volumes().open(volume);
+    } catch (const Refused& refused) {
+        outcome = refused;
+    }
+    if (outcome) co_return outcome;
+    std::shared_ptr<VolumeFile> file = file_of(volume);
+    Task<Outcome> truncating = file->truncate(to, options_.truncate_zeroes, cancel);
+    outcome = co_await truncating;
+    if (outcome || to != 0) co_return outcome;
+    Task<Status> dropping = drop_truncated(std::move(volume));
+    Status status = co_await dropping;
+    static_cast<void>(status);
+    co_return outcome;
+}
+
+// The kernel keeps its pages, as the size stays. It waits with dirty ones for the end of this
+// request, so they are not waited for here for longer than a moment.
+Task<Status> FileSystem::drop_truncated(std::shared_ptr<Volume> volume) {
+    constexpr int kMoments = 200;
+    constexpr int64_t kMomentNs = 1'000'000;
+    if (!options_.page_cache || session_ == nullptr) co_return kOk;
+    auto done = std::make_shared<std::atomic<bool>>(false);
+    fuse_ino_t ino = Node{volume->id(), Kind::volume}.ino();
+    notifier_.post([this, done, ino] {
+        fuse_lowlevel_notify_inval_inode(session_, ino, 0, 0);
+        done->store(true, std::memory_order_release);
+    });
+    Executor& executor = dm_.volumes().executor();
+    for (int i = 0; i < kMoments && !done->load(std::memory_order_acquire); i++) {
+        Task<Status> pause = sleep_until(executor, executor.now_ns() + kMomentNs);
+        Status slept = co_await pause;
+        static_cast<void>(slept);
+    }
+    co_return kOk;
 }
 
 // Requests to the control tree.

@@ -79,11 +79,18 @@ class FileSystem final : public NamespaceObserver {
     // The answer to getattr, or to a lookup.
     Task<Status> reply_attributes(fuse_req_t request, Node node, bool entry);
     Task<Status> seek_volume(fuse_req_t request, OpenVolume* open, uint64_t offset, bool data);
-    Task<Status> read_volume(fuse_req_t request, OpenVolume* open, size_t size, uint64_t offset);
+    // `may_be_short`: the reader takes what lies before an error, and comes again.
+    Task<Status> read_volume(fuse_req_t request, OpenVolume* open, size_t size, uint64_t offset,
+                             bool may_be_short);
     Task<Status> write_volume(fuse_req_t request, OpenVolume* open, const char* data, size_t size,
                               uint64_t offset, bool fua);
     Task<Status> flush_volume(fuse_req_t request, OpenVolume* open);
     Task<Status> clear_volume(fuse_req_t request, OpenVolume* open, Op op, uint64_t offset, uint64_t length);
+    // setattr with a size.
+    Task<Status> truncate_volume(fuse_req_t request, std::shared_ptr<Volume> volume, struct stat wanted,
+                                 int to_set);
+    Task<Outcome> truncate_counted(std::shared_ptr<Volume> volume, uint64_t to, Cancel* cancel);
+    Task<Status> drop_truncated(std::shared_ptr<Volume> volume);
     Task<Status> write_control(fuse_req_t request, ControlFile* file, std::string text, uint64_t offset,
                                WriterFolder writer);
     Task<Status> close_control(fuse_req_t request, ControlFile* file, bool killed);

@@ -95,6 +95,13 @@ struct Operations {
 
     static void setattr(fuse_req_t request, fuse_ino_t ino, struct stat* wanted, int to_set,
                         fuse_file_info* file) {
+        FileSystem& fs = self(request);
+        const Node node = Node::of(ino);
+        if (node.is_volume() && (to_set & FUSE_SET_ATTR_SIZE) != 0)
+            if (std::shared_ptr<Volume> volume = fs.volume_of(node)) {
+                fs.spawn(fs.truncate_volume(request, std::move(volume), *wanted, to_set));
+                return;
+            }
         Status status = self(request).set_attributes(Node::of(ino), *wanted, to_set);
         if (status)
             getattr(request, ino, file);
@@ -280,7 +287,9 @@ struct Operations {
         FileSystem& fs = self(request);
         auto from = static_cast<uint64_t>(offset);
         if (Node::of(ino).is_volume())
-            fs.spawn(fs.read_volume(request, open_of<FileSystem::OpenVolume>(file), size, from));
+            // The page cache, whose reads name no owner, would take a short answer for the end of the file.
+            fs.spawn(fs.read_volume(request, open_of<FileSystem::OpenVolume>(file), size, from,
+                                    file->lock_owner != 0));
         else if (Node::of(ino).kind == Kind::events && from == 0)
             fs.spawn(fs.read_events(request, open_of<ControlFile>(file), size));
         else if (Node::of(ino).kind == Kind::trace)

@@ -75,6 +75,8 @@ void Options::set(const std::string& name, const std::string& value) {
         direct = choice(name, value, "cached", "direct");
     } else if (name == "cache") {
         page_cache = choice(name, value, "none", "auto");
+    } else if (name == "truncate") {
+        truncate_zeroes = choice(name, value, "refuse", "zero");
     } else if (name == "executor") {
         if (value != "auto" && value != "io_uring" && value != "threads")
             throw Refused(EINVAL, "the option executor can't be '" + value + "'",
@@ -123,7 +125,7 @@ void Options::set(const std::string& name, const std::string& value) {
         const std::vector<std::string> known = {"backing",     "cache",        "executor",    "threads",
                                                 "poll",        "park_timeout", "space_ahead", "space_wait",
                                                 "allow_other", "allow_root",   "sync",        "auto_unmount",
-                                                "fsname"};
+                                                "fsname",      "truncate"};
         std::vector<std::string> similar = similar_names(name, known);
         std::string all;
         for (const std::string& each : known) all += (all.empty() ? "" : ", ") + each;
@@ -152,6 +154,7 @@ void Options::parse(std::string_view words) {
 std::string Options::text() const {
     std::string text = std::string("backing = ") + (direct ? "direct" : "cached") + "\n";
     text += std::string("cache = ") + (page_cache ? "auto" : "none") + "\n";
+    text += std::string("truncate = ") + (truncate_zeroes ? "zero" : "refuse") + "\n";
     text += "executor = " + executor + "\n";
     text += "threads = " + std::to_string(threads) + "\n";
     text += "park_timeout = " + std::to_string(park_seconds) + "\n";

@@ -16,6 +16,7 @@ struct Options {
     bool page_cache = false;  // cache=auto: the kernel may cache volumes' pages
     std::string executor = "auto";
     unsigned threads = 0;             // FUSE threads; 0: chosen by the number of processors
+    bool truncate_zeroes = true;      // truncate=zero: O_TRUNC and truncate(2) to 0 zero a volume
     bool poll = false;                // poll(2) works on `events`; slows down io_uring clients
     unsigned park_seconds = 0;        // park_timeout=: then a parked request fails with EIO; 0: never
     uint64_t space_ahead = 64 << 20;  // bytes: room that a COW file gets at a time; 0: only what it uses

@@ -48,6 +48,10 @@ class Request final : public Cancel {
         if (!take_answer()) return;
         fuse_reply_buf(request_, reinterpret_cast<const char*>(data), bytes);
     }
+    void reply_attributes(const struct stat& found) {
+        disarm();
+        fuse_reply_attr(request_, &found, 0);
+    }
     void reply_written(size_t bytes) {
         if (!take_answer()) return;
         fuse_reply_write(request_, bytes);

@@ -1,6 +1,7 @@
 #include "fs/volume_file.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace dmfs::fs {
@@ -8,8 +9,11 @@ namespace dmfs::fs {
 namespace {
 
 constexpr std::chrono::seconds kBlocksFresh{1};
+constexpr uint64_t kPage = 4096;  // what a read that meets an error is cut at
 
-Bio data_bio(Op op, Memory* memory, uint64_t from, uint64_t to, Cancel* cancel) {
+}  // namespace
+
+Bio VolumeFile::data_bio(Op op, uint64_t from, uint64_t to, Memory* memory, Cancel* cancel) {
     Bio bio;
     bio.op = op;
     bio.sector = sectors_in(from);
@@ -18,8 +22,6 @@ Bio data_bio(Op op, Memory* memory, uint64_t from, uint64_t to, Cancel* cancel) 
     bio.cancel = cancel;
     return bio;
 }
-
-}  // namespace
 
 VolumeFile::VolumeFile(std::shared_ptr<Volume> volume)
     : volume_(std::move(volume)), writes_(volume_->executor()) {}
@@ -38,10 +40,41 @@ Task<Status> VolumeFile::read(std::optional<Memory>* memory, size_t* begin, uint
         Blocks blocks = blocks_around(offset, length);
         memory->emplace(blocks.to - blocks.from);
         *begin = offset - blocks.from;
-        Task<Status> reading = volume_->io(data_bio(Op::read, &**memory, blocks.from, blocks.to, cancel));
+        Task<Status> reading = volume_->io(data_bio(Op::read, blocks.from, blocks.to, &**memory, cancel));
         Status status = co_await reading;
         if (!begin_anew(&status, blocks.generation)) co_return status;
     }
+}
+
+// Halves, quarters, ...: each page is read once more, but for those behind the first bad one.
+Task<Status> VolumeFile::read_before_error(std::optional<Memory>* memory, size_t* begin, uint64_t offset,
+                                           uint64_t* length, Cancel* cancel) {
+    const uint64_t page = std::max<uint64_t>(kPage, volume_->logical_block());
+    const uint64_t from = offset / page * page;
+    const uint64_t to = std::min((offset + *length + page - 1) / page * page, bytes());
+    const uint64_t pages = to > from ? (to - from + page - 1) / page : 0;
+    if (pages < 2) co_return Status(EIO);
+    memory->emplace(to - from);
+    uint64_t good = 0;  // pages
+    Status status;
+    for (uint64_t step = std::bit_floor(pages - 1); step > 0 && status.error() != EINTR; step /= 2) {
+        if (good + step >= pages) continue;
+        Bio part = data_bio(Op::read, from + good * page, from + (good + step) * page, &**memory, cancel);
+        part.offset = good * page;
+        Task<Status> reading = volume_->io(part);
+        status = co_await reading;
+        if (status) good += step;
+    }
+    if (status.error() == EINTR || from + good * page <= offset) co_return Status(EIO);
+    const uint64_t place = from + good * page;
+    Bio bad = data_bio(Op::read, place, std::min(place + page, to), &**memory, cancel);
+    bad.offset = good * page;
+    Task<Status> reading = volume_->io(bad);
+    status = co_await reading;
+    if (status) co_return Status(EIO);
+    *begin = offset - from;
+    *length = std::min(*length, place - offset);
+    co_return kOk;
 }
 
 Task<Status> VolumeFile::flush(Cancel* cancel) {
@@ -71,7 +104,7 @@ Task<Status> VolumeFile::write_locked(Memory* data, uint64_t offset, uint64_t le
                                       Cancel* cancel) {
     if (blocks.from != offset || blocks.to != offset + length)
         return write_unaligned(data, offset, length, blocks, fua, cancel);
-    Bio bio = data_bio(Op::write, data, blocks.from, blocks.to, cancel);
+    Bio bio = data_bio(Op::write, blocks.from, blocks.to, data, cancel);
     bio.fua = fua;
     return volume_->io(bio);
 }
@@ -84,13 +117,13 @@ Task<Status> VolumeFile::write_unaligned(Memory* data, uint64_t offset, uint64_t
     // The blocks that are only partly overwritten: the first, the last, or both in one.
     bool cuts_first = blocks.from != offset, cuts_last = blocks.to != offset + length;
     if (cuts_first) {
-        Bio first = data_bio(Op::read, &whole, blocks.from, blocks.from + blocks.size, cancel);
+        Bio first = data_bio(Op::read, blocks.from, blocks.from + blocks.size, &whole, cancel);
         first.generation = blocks.generation;
         Task<Status> reading = volume_->io(first);
         status = co_await reading;
     }
     if (status && cuts_last && !(cuts_first && blocks.to - blocks.from == blocks.size)) {
-        Bio last = data_bio(Op::read, &whole, blocks.to - blocks.size, blocks.to, cancel);
+        Bio last = data_bio(Op::read, blocks.to - blocks.size, blocks.to, &whole, cancel);
         last.offset = blocks.to - blocks.size - blocks.from;
         last.generation = blocks.generation;
         Task<Status> reading = volume_->io(last);
@@ -98,7 +131,7 @@ Task<Status> VolumeFile::write_unaligned(Memory* data, uint64_t offset, uint64_t
     }
     if (!status) co_return status;
     memcpy(whole.data() + (offset - blocks.from), data->data(), length);
-    Bio bio = data_bio(Op::write, &whole, blocks.from, blocks.to, cancel);
+    Bio bio = data_bio(Op::write, blocks.from, blocks.to, &whole, cancel);
     bio.fua = fua;
     bio.generation = blocks.generation;
     Task<Status> writing = volume_->io(bio);
@@ -112,7 +145,7 @@ Task<Status> VolumeFile::clear(Op op, uint64_t offset, uint64_t length, Cancel* 
         uint64_t from = (offset + block - 1) / block * block, to = end / block * block;
         Status status;
         if (from < to) {
-            Task<Status> clearing = clear_blocks(op, from, to, cancel);
+            Task<Status> clearing = change_blocks(data_bio(op, from, to, nullptr, cancel));
             status = co_await clearing;
         }
         if (begin_anew(&status, generation)) continue;
@@ -129,29 +162,34 @@ Task<Status> VolumeFile::clear(Op op, uint64_t offset, uint64_t length, Cancel* 
     }
 }
 
-Task<Status> VolumeFile::clear_blocks(Op op, uint64_t from, uint64_t to, Cancel* cancel) {
+// Without data; whole blocks.
+Task<Status> VolumeFile::change_blocks(Bio bio) {
     WriteOrder::Turn turn;
-    Task<Status> locking = writes_.take_whole(from, to, &turn, cancel);
+    const uint64_t from = bytes_of(bio.sector), to = bytes_of(bio.end());
+    Task<Status> locking = writes_.take_whole(from, to, &turn, bio.cancel);
     Status status = co_await locking;
     if (!status) co_return status;
-    Task<Status> clearing = volume_->io(data_bio(op, nullptr, from, to, cancel));
-    status = co_await clearing;
+    Task<Status> changing = volume_->io(bio);
+    status = co_await changing;
     writes_.give_back(from, to, turn);
     co_return status;
 }
 
-int64_t VolumeFile::seek(uint64_t offset, bool data) {
+int64_t VolumeFile::seek(uint64_t offset, bool data, Cancel* cancel) {
     Sector end = volume_->size();
     if (offset >= bytes_of(end)) return -ENXIO;
+    Look look(cancel);
     for (Sector at = sectors_in(offset); at < end;) {
-        Extent extent = volume_->extent(at);
+        Extent extent = volume_->extent(at, look);
+        if (look.cancelled()) return -EINTR;
+        if (look.ended() && !data) break;
         if (extent.data == data) return static_cast<int64_t>(std::max(offset, bytes_of(at)));
         at = extent.end;
     }
     return data ? -ENXIO : static_cast<int64_t>(bytes_of(end));
 }
 
-uint64_t VolumeFile::blocks() {
+uint64_t VolumeFile::blocks(Cancel* cancel) {
     auto now = std::chrono::steady_clock::now();
     {
         std::lock_guard guard(mutex_);
@@ -160,7 +198,8 @@ uint64_t VolumeFile::blocks() {
             return std::min(blocks_, volume_->size());
     }
     Sector end = volume_->size();
-    Sector counted = end == 0 ? 0 : volume_->allocated(0, end);
+    Look look(cancel);
+    Sector counted = end == 0 ? 0 : std::min(end, volume_->allocated(0, end, look));
     std::lock_guard guard(mutex_);
     blocks_ = counted;
     blocks_renewed_ = now;

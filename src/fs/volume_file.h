@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "engine/volume.h"
 #include "fs/write_order.h"
@@ -39,11 +40,19 @@ class VolumeFile {
     // targets do so; blocks cut by its ends are zeroed by writing.
     Task<Status> clear(Op op, uint64_t offset, uint64_t length, Cancel* cancel);
 
+    // After a read that failed: reads what lies before the place that cannot be read, and *length
+    // becomes less. Nothing is given unless that place fails again: a fault that comes once is told.
+    Task<Status> read_before_error(std::optional<Memory>* memory, size_t* begin, uint64_t offset,
+                                   uint64_t* length, Cancel* cancel);
+    // O_TRUNC and truncate(2); see volume_truncate.cc. `may_zero`: to 0 zeroes all.
+    Task<Outcome> truncate(uint64_t to, bool may_zero, Cancel* cancel);
+
     // SEEK_DATA and SEEK_HOLE: the first byte from `offset` on that is (in) data, or
-    // a hole; -ENXIO where there is none.
-    int64_t seek(uint64_t offset, bool data);
+    // a hole; -ENXIO where there is none. Where it would take long to find out: as if all that
+    // is not known were data. -EINTR: cancelled.
+    int64_t seek(uint64_t offset, bool data, Cancel* cancel = nullptr);
     // st_blocks: an estimate, renewed once a second at most.
-    uint64_t blocks();
+    uint64_t blocks(Cancel* cancel = nullptr);
 
   private:
     // The range of whole blocks around a range of bytes.
@@ -65,7 +74,19 @@ class VolumeFile {
                               Cancel* cancel);
     Task<Status> write_unaligned(Memory* data, uint64_t offset, uint64_t length, Blocks blocks, bool fua,
                                  Cancel* cancel);
-    Task<Status> clear_blocks(Op op, uint64_t from, uint64_t to, Cancel* cancel);
+    Task<Status> change_blocks(Bio bio);
+
+    struct Range {
+        Sector from, end;
+    };
+    std::vector<Range> data_from(uint64_t offset, Cancel* cancel);
+    Outcome room_for(const std::vector<Range>& ranges, Cancel* cancel);
+    Task<Status> zero(std::vector<Range> ranges, uint64_t generation, Cancel* cancel);
+    Task<Status> look_for_data(std::vector<Range> ranges, uint64_t offset, uint64_t generation,
+                               bool* all_zeros, Cancel* cancel);
+
+    // [from, to) in bytes, whole sectors.
+    static Bio data_bio(Op op, uint64_t from, uint64_t to, Memory* memory, Cancel* cancel);
 
     std::shared_ptr<Volume> volume_;
     WriteOrder writes_;

@@ -69,10 +69,15 @@ class Delay final : public Target {
     void presuspend_undo() override { sleepers_.hold_again(); }
     void resume() override { sleepers_.hold_again(); }
 
-    Extent extent(Sector at) override {
+    Extent extent(Sector at, Look& look) override {
         const Class& read = class_of(Op::read);
-        Extent below = read.device->extent(read.start + at);
+        Extent below = read.device->extent(read.start + at, look);
         return {below.data, below.end - read.start};
+    }
+
+    void ask_room(Sector at, Sector count, Room& room) const override {
+        const Class& write = class_of(Op::write_zeroes);
+        write.device->ask_room(write.start + at, count, room);
     }
 
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {

@@ -56,6 +56,17 @@ class Dust final : public OneDevice {
 
     Sector chunk() const override { return block_sectors_; }
     Flushing flushing() const override { return Flushing::itself; }
+
+    // Bad blocks are data: whoever copies the volume shall meet them.
+    bool differs() const override { return !all_good(); }
+    Extent extent(Sector at, Look& look) override {
+        if (std::optional<Spoilt> spoilt = next_spoilt(at)) {
+            if (spoilt->from <= at) return {true, spoilt->end};
+            Extent below = below_extent(at, look);
+            return {below.data, std::min(below.end, spoilt->from)};
+        }
+        return below_extent(at, look);
+    }
     void adjust(Limits& limits) const override { limits.write_zeroes = false; }
 
     std::string status(StatusKind kind) const override {
@@ -157,6 +168,29 @@ class Dust final : public OneDevice {
         for (auto at = bad_.lower_bound(first); at != bad_.end() && at->first <= last; ++at)
             blocks.push_back(at->first);
         return blocks;
+    }
+
+    // Sectors of the row of which a read may fail.
+    struct Spoilt {
+        Sector from, end;
+    };
+
+    // The first bad block that spoils `at` or what is behind it. Where blocks and pieces do not
+    // begin together, a bad block may be the first of a piece that ends in the next one.
+    std::optional<Spoilt> next_spoilt(Sector at) const {
+        if (all_good()) return {};
+        const uint64_t behind = start() % block_sectors_ == 0 ? 1 : 2;
+        const uint64_t here = block_of(at);
+        std::lock_guard guard(mutex_);
+        auto bad = bad_.lower_bound(here - std::min(here, behind - 1));
+        if (bad == bad_.end() || bad->first * block_sectors_ >= start() + length()) return {};
+        const Sector from = bad->first * block_sectors_, end = from + behind * block_sectors_;
+        return Spoilt{from - std::min(from, start()), end - start()};
+    }
+
+    Extent below_extent(Sector at, Look& look) const {
+        Extent below = device().extent(start() + at, look);
+        return {below.data, below.end - start()};
     }
 
     void explain_piece(Op op, Sector at, Sector count, uint64_t block, const StepVisitor& visit) const {

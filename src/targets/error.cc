@@ -28,7 +28,11 @@ class Error final : public Target {
     Task<Status> io(Bio) override { return Task<Status>::ready(Status(EIO)); }
     Flushing flushing() const override { return Flushing::none; }
     // Data: whoever copies the volume shall meet the error.
-    Extent extent(Sector) override { return {true, std::numeric_limits<Sector>::max() / 2}; }
+    bool differs() const override { return true; }
+    void ask_room(Sector, Sector, Room& room) const override {
+        room.refuse(Refused(EIO, "a row of the target error takes no zeros"));
+    }
+    Extent extent(Sector, Look&) override { return {true, std::numeric_limits<Sector>::max() / 2}; }
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
         visit(Step{op, at, count, nullptr, 0, "fails with EIO"});
     }

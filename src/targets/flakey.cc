@@ -108,10 +108,9 @@ class Flakey final : public OneDevice {
         return kind == StatusKind::table ? place() + " " + settings_.words() : std::string();
     }
 
-    // Data where reads differ from the device's: whoever copies the volume shall see it.
-    Extent extent(Sector at) override {
-        if (down() && (settings_.error_reads || settings_.corrupts(Op::read))) return {true, length()};
-        return OneDevice::extent(at);
+    // Also while it is up: it may be down when what is asked for now is read.
+    bool differs() const override {
+        return settings_.down_s != 0 && (settings_.error_reads || settings_.corrupts(Op::read));
     }
 
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {

@@ -129,8 +129,9 @@ LogWriter::Entries LogWrites::entries_of(const Bio& bio) {
     Entry& entry = entries.emplace_back();
     entry.sector = bio.sector;
     entry.count = bio.count;
-    if (bio.op == Op::write_zeroes) return entries;
-    if (bio.op == Op::discard) {
+    // What need not keep its room is no zeros in the log either.
+    if (bio.op == Op::write_zeroes && !bio.unmap) return entries;
+    if (bio.op != Op::write) {
         entry.flags = write_log::kDiscard;
         return entries;
     }

@@ -13,9 +13,14 @@ namespace dmfs {
 
 class OneDevice : public Target {
   public:
-    Extent extent(Sector at) override {
-        Extent below = device_->extent(start_ + at);
+    Extent extent(Sector at, Look& look) override {
+        if (differs()) return {true, length_};
+        Extent below = device_->extent(start_ + at, look);
         return {below.data, below.end - start_};
+    }
+
+    void ask_room(Sector at, Sector count, Room& room) const override {
+        device_->ask_room(start_ + at, count, room);
     }
 
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {

@@ -99,20 +99,27 @@ class Striped final : public Target {
     }
 
     // A run goes on over chunks as long as every leg goes on in kind.
-    Extent extent(Sector at) override {
+    Extent extent(Sector at, Look& look) override {
         Place place = place_of(at);
         // Asked once: what lies below may change between two looks.
-        Extent here = legs_[place.leg].device->extent(legs_[place.leg].start + place.sector);
+        Extent here = legs_[place.leg].device->extent(legs_[place.leg].start + place.sector, look);
         bool data = here.data;
         Sector end = length_;
         for (size_t i = 0; i < legs_.size(); i++) {
             Sector next = share_before(at, i);
             if (next >= leg_length_) continue;
-            Extent below = i == place.leg ? here : legs_[i].device->extent(legs_[i].start + next);
+            Extent below = i == place.leg ? here : legs_[i].device->extent(legs_[i].start + next, look);
             if (below.data == data) next = std::min(below.end - legs_[i].start, leg_length_);
             end = std::min(end, sector_of(i, next));
         }
         return {data, end};
+    }
+
+    void ask_room(Sector at, Sector count, Room& room) const override {
+        for (size_t i = 0; i < legs_.size(); i++) {
+            Sector from = share_before(at, i), end = share_before(at + count, i);
+            if (from < end) legs_[i].device->ask_room(legs_[i].start + from, end - from, room);
+        }
     }
 
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {

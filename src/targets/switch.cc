@@ -154,9 +154,9 @@ class Switch final : public Target {
         return {};
     }
 
-    Extent extent(Sector at) override {
+    Extent extent(Sector at, Look& look) override {
         const Path& path = path_of(at);
-        Extent below = path.device->extent(path.start + at);
+        Extent below = path.device->extent(path.start + at, look);
         return {below.data, std::min(below.end - path.start, end_of_region(at))};
     }
 
@@ -174,13 +174,20 @@ class Switch final : public Target {
     }
 
     void reverse(const Device& device, Sector start, Sector count, const RunVisitor& visit) const override {
-        for (size_t i = 0; i < paths_.size(); i++) {
-            const Path& path = paths_[i];
+        // Region by region, once for all paths, where one of them can show it.
+        Sector from = length_, end = 0;
+        for (const Path& path : paths_) {
             if (path.device != &device || start + count <= path.start) continue;
-            Sector end = std::min(start + count - path.start, length_);
-            for (Sector at = start > path.start ? start - path.start : 0; at < end; at = end_of_region(at))
-                if ((*regions_)[at / region_sectors_] == i)
-                    visit(Run{at, std::min(end, end_of_region(at)) - at, path.start + at});
+            from = std::min(from, start > path.start ? start - path.start : 0);
+            end = std::max(end, std::min(start + count - path.start, length_));
+        }
+        for (Sector region = from / region_sectors_ * region_sectors_; region < end;
+             region += region_sectors_) {
+            const Path& path = path_of(region);
+            if (path.device != &device || start + count <= path.start) continue;
+            Sector first = std::max(region, start > path.start ? start - path.start : 0);
+            Sector behind = std::min(end_of_region(region), start + count - path.start);
+            if (first < behind) visit(Run{first, behind - first, path.start + first});
         }
     }
 

@@ -66,11 +66,12 @@ class Unstriped final : public Target {
                quote_word(device_->name()) + " " + std::to_string(start_);
     }
 
-    Extent extent(Sector at) override {
+    // What cannot be read counts as data: who copies the volume shall meet the error.
+    bool differs() const override { return place_of(length_ - 1) >= device_->size(); }
+    Extent extent(Sector at, Look& look) override {
         Sector place = place_of(at);
-        // What cannot be read counts as data: who copies the volume shall meet the error.
         if (place >= device_->size()) return {true, length_};
-        Extent below = device_->extent(place);
+        Extent below = device_->extent(place, look);
         return {below.data, sectors_before(below.end)};
     }
 

@@ -25,7 +25,7 @@ class Zero final : public Target {
     }
     void reverse(const Device&, Sector, Sector, const RunVisitor&) const override {}
     Flushing flushing() const override { return Flushing::none; }
-    Extent extent(Sector) override { return {false, std::numeric_limits<Sector>::max() / 2}; }
+    Extent extent(Sector, Look&) override { return {false, std::numeric_limits<Sector>::max() / 2}; }
 };
 
 }  // namespace

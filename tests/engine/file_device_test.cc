@@ -246,24 +246,24 @@ TEST_CASE("extents follow the holes of a file") {
     Running executor;
     Folder folder;
     auto device = FileDevice::open(*executor, folder.file("a", 1 << 20), {});
-    Extent hole = device->extent(0);
+    Extent hole = extent_of(*device, 0);
     if (hole.data) return;  // this file system has no holes to show
     CHECK(hole.end == 2048);
     CHECK(write(*executor, *device, 128, 64, 1) == kOk);
-    hole = device->extent(0);
+    hole = extent_of(*device, 0);
     CHECK_FALSE(hole.data);
     CHECK(hole.end == 128);
-    hole = device->extent(100);
+    hole = extent_of(*device, 100);
     CHECK_FALSE(hole.data);
     CHECK(hole.end == 128);
-    Extent data = device->extent(130);
+    Extent data = extent_of(*device, 130);
     CHECK(data.data);
     CHECK(data.end == 192);
-    hole = device->extent(192);
+    hole = extent_of(*device, 192);
     CHECK_FALSE(hole.data);
     CHECK(hole.end == 2048);
     for (Sector at = 0; at < 2048;) {
-        Extent run = device->extent(at);
+        Extent run = extent_of(*device, at);
         REQUIRE(run.end > at);
         at = run.end;
     }

@@ -146,6 +146,13 @@ inline Bio bio_of(Op op, Sector sector, Sector count, Memory* memory = nullptr, 
     return bio;
 }
 
+// Of a device or a table.
+template <class T>
+Extent extent_of(T& where, Sector at) {
+    Look look;
+    return where.extent(at, look);
+}
+
 inline Bio flush_bio(Cancel* cancel = nullptr) { return bio_of(Op::flush, 0, 0, nullptr, cancel); }
 
 // Memory whose requests are recorded, can be held back, and fail on demand.
@@ -183,7 +190,7 @@ class FakeDevice final : public Device {
 
     Sector size() const override { return size_; }
     Limits limits() const override { return limits_; }
-    Extent extent(Sector at) override {
+    Extent extent(Sector at, Look&) override {
         for (const Extent& extent : extents_)
             if (extent.end > at) return extent;
         return {true, size_};

@@ -356,7 +356,7 @@ TEST_CASE("extents of a table end with its rows") {
     a.set_extents({{false, 10}, {true, 15}, {false, 100}});
     auto table = source.table("0 20 linear a 5\n20 8 zero\n28 8 error");
     auto check = [&](Sector at, bool data, Sector end) {
-        Extent extent = table->extent(at);
+        Extent extent = extent_of(*table, at);
         CHECK(extent.data == data);
         CHECK(extent.end == end);
     };

@@ -8,12 +8,14 @@ using namespace dmfs::fs;
 
 TEST_CASE("words of -o are separated by commas, and a backslash quotes one") {
     Options options;
-    options.parse("backing=direct,cache=auto,threads=3,,park_timeout=9,poll");
+    options.parse("backing=direct,cache=auto,threads=3,,park_timeout=9,poll,truncate=refuse");
     CHECK(options.direct);
     CHECK(options.page_cache);
     CHECK(options.threads == 3);
     CHECK(options.park_seconds == 9);
     CHECK(options.poll);
+    CHECK_FALSE(options.truncate_zeroes);
+    CHECK(Options().truncate_zeroes);
     options.parse("x-systemd.requires=/a\\,b,noauto,nofail,_netdev,rw,user");
     CHECK(options.threads == 3);
 }
@@ -41,7 +43,7 @@ TEST_CASE("an option that is not there is refused with what there is") {
     Options options;
     for (const char* words : {"nosuch", "backing=ram", "cache=", "executor=fast", "threads=x", "threads=65",
                               "threads=-1", "park_timeout=1s", "space_ahead=much", "space_ahead=2T",
-                              "space_wait=1m", "allow_other=maybe", "ro", "allow_other,allow_root"}) {
+                              "space_wait=1m", "truncate=no", "allow_other=maybe", "ro", "allow_other,allow_root"}) {
         INFO(words);
         Options fresh;
         CHECK_THROWS_AS(fresh.parse(words), Refused);
@@ -59,7 +61,8 @@ TEST_CASE("an option that is not there is refused with what there is") {
 TEST_CASE("the text of options gives the same options back") {
     Options options;
     options.parse(
-        "backing=direct,executor=threads,threads=5,allow_root,park_timeout=7,space_ahead=1M,space_wait=3");
+        "backing=direct,executor=threads,threads=5,allow_root,park_timeout=7,space_ahead=1M,space_wait=3,"
+        "truncate=refuse");
     Options again;
     std::string text = options.text();
     for (size_t at = 0; at < text.size();) {

@@ -33,7 +33,7 @@ struct Blocks final : DeviceSource {
             limits.logical_block = block;
             return limits;
         }
-        Extent extent(Sector at) override { return below->extent(at); }
+        Extent extent(Sector at, Look& look) override { return below->extent(at, look); }
         std::string name() const override { return below->name(); }
         std::optional<DeviceNumber> number() const override { return {}; }
     };
@@ -168,4 +168,125 @@ TEST_CASE("holes and data are found across a volume") {
     CHECK(world.file.seek(0, true) == 8192);
     CHECK(world.file.seek(9000, true) == 9000);
     CHECK(world.file.seek(8192, false) == 12288);
+}
+
+TEST_CASE("a truncation to nothing zeroes the volume, and keeps its length") {
+    for (const char* device : {"a", "b4k"}) {
+        World world(device);
+        REQUIRE(world.write(1000, std::string(20000, 'x')));
+        REQUIRE(world.write(kBytes - 1, "y"));
+        CHECK_FALSE(run(*world.executor, world.file.truncate(0, true, nullptr)));
+        CHECK(world.read(0, kBytes) == std::string(kBytes, 0));
+        CHECK(world.file.bytes() == kBytes);
+        CHECK(world.file.seek(0, true) == -ENXIO);  // no room is taken any more
+    }
+}
+
+TEST_CASE("a truncation to a length is taken where only zeros are behind it") {
+    World world("b4k");
+    auto error_of = [&](uint64_t to, bool may_zero = true) {
+        Outcome refused = run(*world.executor, world.file.truncate(to, may_zero, nullptr));
+        return refused ? refused->error() : 0;
+    };
+    REQUIRE(world.write(5000, "x"));
+    REQUIRE(world.write(20000, std::string(4096, 0)));  // zeros, but no hole
+    CHECK(error_of(5001) == 0);
+    CHECK(error_of(5000) == EPERM);
+    CHECK(error_of(1) == EPERM);
+    CHECK(error_of(kBytes) == 0);
+    CHECK(error_of(kBytes + 1) == EFBIG);
+    CHECK(error_of(0, false) == EPERM);  // truncate=refuse
+    CHECK(world.read(4999, 3) == std::string("\0x\0", 3));
+    CHECK(error_of(0) == 0);
+    CHECK(error_of(0, false) == 0);
+    CHECK(error_of(1) == 0);
+}
+
+TEST_CASE("a truncation that cannot be done whole is refused before anything changes") {
+    Running executor;
+    Namespace space(*executor);
+    FakeSource source(*executor, &space);
+    FakeDevice& origin = source.add("o", 64, 1);
+    FakeDevice& cow = source.add("c", 40, 0);  // a header, an area, and three chunks of 8
+    memset(cow.at(0), 0, bytes_of(40));
+    auto volume = [&](const std::string& name, const std::string& rows) {
+        std::shared_ptr<Volume> made = space.create(name);
+        REQUIRE_FALSE(run(*executor, made->replace(source.table(rows), nullptr)));
+        return made;
+    };
+    std::shared_ptr<Volume> base = volume("base", "0 64 snapshot-origin o");
+    std::shared_ptr<Volume> snap = volume("snap", "0 64 snapshot o c P 8");
+    std::shared_ptr<Volume> top = volume("top", "0 64 linear base 0");
+    std::shared_ptr<Volume> part = volume("part", "0 8 linear base 0\n8 8 error");
+    auto error_of = [&](const std::shared_ptr<Volume>& of) {
+        VolumeFile file(of);
+        Outcome refused = run(*executor, file.truncate(0, true, nullptr));
+        return refused ? refused->error() : 0;
+    };
+    for (const std::shared_ptr<Volume>& each : {base, snap, top}) CHECK(error_of(each) == ENOSPC);
+    CHECK(error_of(part) == EIO);
+    CHECK(cow.count(Op::write) <= 3);  // the header and its area
+    for (Sector s = 0; s < 64; s++) CHECK(stamped(origin.at(s), 1, s));
+    CHECK(snap->live()->row_at(0).target->status(StatusKind::info) == "16/40 16");
+    // One chunk it can keep.
+    CHECK(error_of(volume("chunk", "0 8 linear base 8")) == 0);
+    CHECK(origin.zeros(8, 8));
+    Memory memory(bytes_of(8));
+    REQUIRE(run(*executor, snap->io(bio_of(Op::read, 8, 8, &memory))));
+    CHECK(stamped(memory.data(), 1, 8));
+}
+
+TEST_CASE("a truncation waits at a suspended volume, and can be killed there") {
+    World world("a");
+    REQUIRE(world.write(1000, "x"));
+    REQUIRE_FALSE(run(*world.executor, world.volume->suspend(false, nullptr)));
+    Killed killed;
+    Outcome refused = run(*world.executor, world.file.truncate(0, true, &killed));
+    REQUIRE(refused);
+    CHECK(refused->error() == EINTR);
+    auto truncating = begin(*world.executor, world.file.truncate(0, true, nullptr));
+    a_moment();
+    CHECK_FALSE(truncating.done());
+    // The table that it meets then is the one that is zeroed.
+    auto b = world.table("b");
+    REQUIRE_FALSE(load(*world.volume, b));
+    REQUIRE_FALSE(run(*world.executor, world.volume->resume(false, nullptr)));
+    CHECK_FALSE(truncating.get());
+    CHECK(world.read(0, kBytes) == std::string(kBytes, 0));
+    REQUIRE_FALSE(world.replace("a"));
+    CHECK(world.read(1000, 1) == "x");
+}
+
+TEST_CASE("a read that meets a bad sector gives what lies before it") {
+    Running executor;
+    Namespace space(*executor);
+    FakeSource source(*executor, &space);
+    FakeDevice& device = source.add("o", 512, 3);
+    std::shared_ptr<Volume> volume = space.create("v");
+    REQUIRE_FALSE(run(*executor, volume->replace(source.table("0 512 linear o 0"), nullptr)));
+    VolumeFile file(volume);
+    auto good = [&](uint64_t offset, uint64_t length) {
+        std::optional<Memory> memory;
+        size_t begin = 0;
+        uint64_t given = length;
+        Status status = run(*executor, file.read_before_error(&memory, &begin, offset, &given, nullptr));
+        if (!status) return uint64_t{0};
+        for (uint64_t s = 0; s + kSectorBytes <= given; s += kSectorBytes)
+            CHECK(stamped(memory->data() + begin + s, 3, sectors_in(offset + s)));
+        return given;
+    };
+    for (Sector bad : {8, 9, 100, 255, 256, 504, 511}) {
+        INFO("bad sector " << bad);
+        device.mend();
+        device.fail_at(Op::read, bad, EIO);
+        CHECK(good(0, bytes_of(512)) == bad / 8 * 4096);
+        CHECK(good(512, bytes_of(511)) == bad / 8 * 4096 - 512);
+        CHECK(good(bad / 8 * 4096, bytes_of(512 - bad / 8 * 8)) == 0);
+        CHECK(good(bytes_of(bad), 512) == 0);
+    }
+    device.mend();
+    device.fail_at(Op::read, 3, EIO);
+    CHECK(good(0, bytes_of(512)) == 0);
+    device.mend();  // a fault that does not come again was told: nothing is given in its place
+    CHECK(good(0, bytes_of(512)) == 0);
 }

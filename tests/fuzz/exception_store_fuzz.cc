@@ -25,7 +25,7 @@ class Bytes final : public Device {
     Task<Status> io(Bio bio) override { return Task<Status>::ready(act(bio)); }
     Sector size() const override { return size_; }
     Limits limits() const override { return {}; }
-    Extent extent(Sector) override { return {true, size_}; }
+    Extent extent(Sector, Look&) override { return {true, size_}; }
     std::string name() const override { return "fuzzed"; }
     std::optional<DeviceNumber> number() const override { return {}; }
     std::byte* at(Sector sector) { return bytes_.data() + bytes_of(sector); }

@@ -124,7 +124,7 @@ class SimDisk final : public Device {
         limits.write_cache = limits.fua = true;
         return limits;
     }
-    Extent extent(Sector) override { return {true, sectors_.size()}; }
+    Extent extent(Sector, Look&) override { return {true, sectors_.size()}; }
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return {}; }
 

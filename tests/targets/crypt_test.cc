@@ -463,7 +463,7 @@ TEST_CASE("requests go down as they came, or not at all") {
     CHECK(open.device.seen() == std::vector<FakeDevice::Seen>{{Op::discard, 16, 8, false}});
     // What is a hole below is noise here.
     open.device.set_extents({{false, 4096}});
-    CHECK(open.table->extent(0).data);
+    CHECK(extent_of(*open.table, 0).data);
 }
 
 TEST_CASE("a row is printed as the kernel prints it, and its key only where it is asked for") {

@@ -221,8 +221,8 @@ TEST_CASE("delay shows what a request waits for, and the way back of reads and w
     CHECK(runs(d.b) == "0+2@20;");
     CHECK(runs(d.c).empty());
     d.a.set_extents({{false, 15}, {true, 100}});
-    CHECK_FALSE(table->extent(0).data);
-    CHECK(table->extent(0).end == 5);
+    CHECK_FALSE(extent_of(*table, 0).data);
+    CHECK(extent_of(*table, 0).end == 5);
     size_t devices = 0;
     Delayed::target(*d.source.table("0 16 delay a 0 1 a 0 2 a 4 3"))
         .each_device([&](Device&, Sector, Sector) { devices++; });

@@ -61,8 +61,8 @@ TEST_CASE("zero reads as zeros and swallows the rest") {
     CHECK(memory.data()[bytes_of(6)] == std::byte{0xff});
     for (Op op : {Op::flush, Op::discard, Op::write_zeroes})
         CHECK(run(*executor, table->io(bio_of(op, 0, 16))) == kOk);
-    CHECK_FALSE(table->extent(5).data);
-    CHECK(table->extent(5).end == 16);
+    CHECK_FALSE(extent_of(*table, 5).data);
+    CHECK(extent_of(*table, 5).end == 16);
 }
 
 TEST_CASE("error fails everything but a flush") {
@@ -75,7 +75,7 @@ TEST_CASE("error fails everything but a flush") {
         for (Op op : {Op::read, Op::write, Op::discard, Op::write_zeroes})
             CHECK(run(*executor, table->io(bio_of(op, 0, 1, &memory))) == Status(EIO));
         CHECK(run(*executor, table->io(flush_bio())) == kOk);
-        CHECK(table->extent(0).data);
+        CHECK(extent_of(*table, 0).data);
         CHECK(table->rows()[0].target->status(StatusKind::table) == "");
     }
     CHECK(a.seen().empty());

@@ -70,7 +70,7 @@ class Moody final : public Device {
         limits.write_cache = limits.fua = true;
         return limits;
     }
-    Extent extent(Sector) override { return {true, size()}; }
+    Extent extent(Sector, Look&) override { return {true, size()}; }
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return {}; }
 
@@ -442,7 +442,7 @@ void bother(Stress& stress, uint64_t seed) {
         for (StatusKind kind : {StatusKind::info, StatusKind::table, StatusKind::measure})
             static_cast<void>(target.status(kind));
         static_cast<void>(target.own_work());
-        static_cast<void>(volume->extent(upto(random, kSize - 1)));
+        static_cast<void>(extent_of(*volume, upto(random, kSize - 1)));
         for (Op op : {Op::read, Op::write, Op::discard}) target.explain(op, 0, kSize, [](const Step&) {});
         for (const std::shared_ptr<Device>& device : table->devices())
             target.reverse(*device, 0, device->size(), [](const Run&) {});

@@ -232,11 +232,11 @@ TEST_CASE("extents of stripes tell of every sector what its leg tells") {
             leg->set_extents(extents);
         }
         for (Sector at = 0; at < stripes.length;) {
-            Extent extent = stripes.table->extent(at);
+            Extent extent = extent_of(*stripes.table, at);
             REQUIRE(extent.end > at);
             REQUIRE(extent.end <= stripes.length);
             auto data_at = [&](Sector s) {
-                return stripes.legs[deal.places[s].leg]->extent(deal.places[s].sector).data;
+                return extent_of(*stripes.legs[deal.places[s].leg], deal.places[s].sector).data;
             };
             for (Sector s = at; s < extent.end; s++) REQUIRE(data_at(s) == extent.data);
             if (extent.end < stripes.length) REQUIRE(data_at(extent.end) != extent.data);

@@ -261,7 +261,7 @@ TEST_CASE("an extent of switch ends where its region ends") {
     paths.devices[0]->set_extents({{false, 4}, {true, 23}, {false, 35}});
     paths.devices[1]->set_extents({{false, 36}});
     auto at = [&](Sector sector) {
-        Extent extent = paths.table->extent(sector);
+        Extent extent = extent_of(*paths.table, sector);
         return std::to_string(extent.data) + " " + std::to_string(extent.end);
     };
     CHECK(at(0) == "0 4");

@@ -130,8 +130,8 @@ TEST_CASE("chunks of unstriped that lie nowhere fail") {
         for (Op op : {Op::read, Op::write, Op::write_zeroes})
             CHECK(run(*executor, table->io(bio_of(op, 4088, 8, &memory))) == Status(EIO));
         CHECK(a.seen().empty());  // a file would grow
-        CHECK(table->extent(4088).data);
-        CHECK(table->extent(4088).end == 4096);
+        CHECK(extent_of(*table, 4088).data);
+        CHECK(extent_of(*table, 4088).end == 4096);
     }
 }
 
@@ -147,11 +147,11 @@ TEST_CASE("extents of unstriped tell of every sector what the device tells") {
         }
         leg.device->set_extents(extents);
         for (Sector at = 0; at < leg.places.size();) {
-            Extent extent = leg.table->extent(at);
+            Extent extent = extent_of(*leg.table, at);
             REQUIRE(extent.end > at);
             REQUIRE(extent.end <= leg.places.size());
             for (Sector s = at; s < extent.end; s++)
-                REQUIRE(leg.device->extent(leg.places[s]).data == extent.data);
+                REQUIRE(extent_of(*leg.device, leg.places[s]).data == extent.data);
             at = extent.end;
         }
     }

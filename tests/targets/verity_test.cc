@@ -307,7 +307,7 @@ TEST_CASE("nothing is written to a verity volume, and a flush is nothing") {
     CHECK(!limits.write_cache);
     // A hole of the data is no hole of the volume: its zeros have to be right.
     verified.data.set_extents({{false, 2048}});
-    CHECK(verified.table->extent(0).data);
+    CHECK(extent_of(*verified.table, 0).data);
 }
 
 TEST_CASE("a request is explained as it is done: the data, and hash blocks that are not known") {

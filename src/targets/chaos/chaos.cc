@@ -98,6 +98,26 @@ class Chaos final : public OneDevice {
         visit(Step{op, at, count, &device(), op == Op::flush ? 0 : start() + at, names});
     }
 
+    // Whoever copies the volume shall meet what a rule does to reads.
+    bool differs() const override {
+        const std::shared_ptr<const RuleList> rules = rules_.list();
+        return std::any_of(rules->begin(), rules->end(),
+                           [](const std::shared_ptr<LiveRule>& live) { return live->spoils_reads(); });
+    }
+    Extent extent(Sector at, Look& look) override {
+        const std::shared_ptr<const RuleList> rules = rules_.list();
+        Sector clean_end = length();
+        for (const std::shared_ptr<LiveRule>& live : *rules) {
+            const Rule& rule = live->rule;
+            if (!live->spoils_reads()) continue;
+            if (rule.everywhere) return {true, length()};
+            if (rule.from <= at && at < rule.end) return {true, rule.end};
+            if (rule.from > at) clean_end = std::min(clean_end, rule.from);
+        }
+        Extent below = device().extent(start() + at, look);
+        return {below.data, std::min(below.end - start(), clean_end)};
+    }
+
     void presuspend() override { sleepers_.let_go(); }
     void presuspend_undo() override { sleepers_.hold_again(); }
     void resume() override { sleepers_.hold_again(); }

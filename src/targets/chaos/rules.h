@@ -36,6 +36,12 @@ class LiveRule {
     bool may_touch(const Bio& bio) const { return (rule.ops & bit_of(bio.op)) != 0 && touches(bio); }
     // It has a say in this request.
     bool concerns(const Bio& bio) const { return may_touch(bio) && armed.load(std::memory_order_acquire); }
+    // Reads of its sectors may fail now, or give something else than is there.
+    bool spoils_reads() const {
+        return rule.decides() && (rule.ops & bit_of(Op::read)) != 0 &&
+               armed.load(std::memory_order_acquire) &&
+               (rule.times == 0 || fired.load(std::memory_order_relaxed) < rule.times);
+    }
     // It remembers something of what this request writes.
     bool remembers(const Bio& bio) const;
 

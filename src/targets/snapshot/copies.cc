@@ -37,7 +37,8 @@ Chunk Cow::uncopied(Chunk first, Chunk end) const {
     if (next != copies_.end()) end = std::min(end, next->first);
     if (exceptions_.empty()) return end;
     Chunk chunk = first + 1;
-    while (chunk < end && !exceptions_.find(chunk)) chunk++;
+    for (const Chunk jump = first + kByOne; chunk < end && !exceptions_.find(chunk); chunk++)
+        if (chunk == jump) return next_kept(chunk, end);
     return chunk;
 }
 
@@ -151,10 +152,14 @@ Task<Status> Cow::make_durable(Chunk first, Chunk end, Cancel* cancel) {
     bool loose = false;
     {
         std::lock_guard guard(mutex_);
-        for (Chunk chunk = first; chunk < end && !all_durable() && !loose; chunk++) {
-            std::optional<Chunk> kept = exceptions_.find(chunk);
-            loose = kept && *kept >= durable_end_;
-        }
+        auto look_at = [&](Chunk chunk, Chunk kept) {
+            if (chunk >= first && chunk < end && kept >= durable_end_) loose = true;
+        };
+        if (!all_durable() && end - first > exceptions_.size())
+            exceptions_.each([&](const Entry& entry) { look_at(entry.old_chunk, entry.new_chunk); });
+        else
+            for (Chunk chunk = first; chunk < end && !all_durable() && !loose; chunk++)
+                if (std::optional<Chunk> kept = exceptions_.find(chunk)) look_at(chunk, *kept);
     }
     if (!loose) co_return kOk;
     Bio bio;

@@ -112,14 +112,57 @@ Cow::Piece Cow::piece_locked(Sector at, Sector most) const {
     if (exceptions_.empty()) return {most, {}};
     const Chunk first = chunk_of(at);
     const std::optional<Chunk> kept = exceptions_.find(first);
+    const Chunk end = chunk_behind(at + most);
+    const Chunk jump = first + std::max(kByOne, exceptions_.size() / kByOneShare);
     Chunk next = first + 1;
-    for (; sector_of(next) < at + most; next++) {
+    for (; next < end; next++) {
+        if (!kept && next == jump) {
+            next = next_kept(next, end);
+            break;
+        }
         std::optional<Chunk> other = exceptions_.find(next);
         if (kept ? other != *kept + (next - first) : other.has_value()) break;
     }
     Piece piece{std::min(most, sector_of(next) - at), {}};
     if (kept) piece.on_cow = sector_of(*kept) + (at - sector_of(first));
     return piece;
+}
+
+// The first chunk of [from, end) that has an exception, or `end`.
+Chunk Cow::next_kept(Chunk from, Chunk end) const {
+    exceptions_.each([&](const Entry& entry) {
+        if (entry.old_chunk >= from && entry.old_chunk < end) end = entry.old_chunk;
+    });
+    return end;
+}
+
+void Cow::ask_room_to_keep(Sector from, Sector end, Room& room) const {
+    {
+        std::lock_guard guard(mutex_);
+        if (role_ != Role::snapshot || !valid_) return;
+        from = std::max(from, shown_.from);
+        end = std::min(end, shown_.end);
+    }
+    if (from < end) ask_room_to_write(from, end, room);
+}
+
+void Cow::ask_room_to_write(Sector from, Sector end, Room& room) const {
+    const Chunk behind = chunk_behind(end), first = room.first_new(this, chunk_of(from), behind);
+    Chunk chunks = behind - first, free = 0;
+    {
+        std::lock_guard guard(mutex_);
+        if (chunks > exceptions_.size())
+            exceptions_.each(
+                [&](const Entry& entry) { chunks -= entry.old_chunk >= first && entry.old_chunk < behind; });
+        else
+            for (Chunk chunk = first; chunk < behind; chunk++) chunks -= exceptions_.find(chunk).has_value();
+        const Store::Usage usage = store_->usage();
+        free = (usage.total - std::min(usage.total, usage.allocated)) / chunk_sectors();
+    }
+    // Of these some are for areas to come, each of which has as many entries as it has room for.
+    if (store_->can_merge())
+        free -= std::min(free, free * exception_store::kEntryBytes / bytes_of(chunk_sectors()) + 1);
+    room.take(this, device_->name(), chunks, free);
 }
 
 // Reads of the snapshot.

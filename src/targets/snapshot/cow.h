@@ -40,6 +40,7 @@
 
 #include "engine/device.h"
 #include "engine/executor.h"
+#include "engine/room.h"
 #include "engine/wait.h"
 #include "targets/snapshot/readings.h"
 #include "targets/snapshot/room.h"
@@ -112,8 +113,6 @@ class Cow : public std::enable_shared_from_this<Cow> {
         std::optional<Sector> on_cow;
     };
     Piece piece_at(Sector at, Sector most) const;
-    // For explaining, where `most` may be anything: of no more chunks than are looked at in a moment.
-    Piece look(Sector at, Sector most) const { return piece_at(at, std::min(most, sector_of(1 << 16))); }
     // Where [start, end) of the COW device shows in the origin, in no order.
     template <class Visit>
     void each_kept(Sector start, Sector end, Visit visit) const {
@@ -131,12 +130,16 @@ class Cow : public std::enable_shared_from_this<Cow> {
         if (from >= end || state() == State::invalid) return;
         end = sector_of(chunk_behind(end));
         for (Sector at = sector_of(chunk_of(from)); at < end;) {
-            Piece piece = look(at, end - at);
+            Piece piece = piece_at(at, end - at);
             if (!piece.on_cow) visit(at, at + piece.count);
             at += piece.count;
         }
     }
     size_t exceptions() const;
+    // What a change of [from, end) of the origin would take, so that the snapshot keeps it; or what
+    // writing to the snapshot there would.
+    void ask_room_to_keep(Sector from, Sector end, Room& room) const;
+    void ask_room_to_write(Sector from, Sector end, Room& room) const;
 
     // Only as a snapshot it keeps what changes in the origin. Copies that are under way go on
     // in any role.
@@ -192,6 +195,11 @@ class Cow : public std::enable_shared_from_this<Cow> {
 
     // Under the mutex.
     Piece piece_locked(Sector at, Sector most) const;
+    Chunk next_kept(Chunk from, Chunk end) const;
+    // So many chunks are looked up one by one before all exceptions are gone through instead ...
+    static constexpr size_t kByOne = 4096;
+    // ... which is worth a look-up for every so many.
+    static constexpr size_t kByOneShare = 16;
     std::shared_ptr<Copy> copy_of(Chunk chunk) const;
     Chunk uncopied(Chunk first, Chunk end) const;
     std::shared_ptr<Copy> begin_copy(Chunk first, Chunk most);

@@ -45,6 +45,14 @@ class Origin : public std::enable_shared_from_this<Origin> {
     // Writes that wait until there is room to keep what they change wait no more.
     void let_go();
 
+    // What zeroing [from, end) of `device` would take, of all snapshots but `except`.
+    void ask_room(Device& device, Sector from, Sector end, Room& room, const Cow* except = nullptr) const {
+        const std::shared_ptr<const Cows> cows = this->cows();
+        for (const std::shared_ptr<Cow>& cow : *cows)
+            if (cow.get() != except) cow->ask_room_to_keep(from, end, room);
+        device.ask_room(from, end - from, room);
+    }
+
     // For explaining: what a change of [from, end) would have copied first, and for whom.
     template <class Visit>
     void each_to_copy(Sector from, Sector end, Visit visit) const {

@@ -12,6 +12,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "engine/look.h"
 #include "targets/snapshot/store.h"
 
 namespace dmfs::snapshot {
@@ -202,7 +203,8 @@ Task<Status> PersistentStore::end_areas(uint64_t entries, const Memory* piece) {
 // Whether there is anything in the rest of an area.
 Task<Status> PersistentStore::look_for_stale(Sector from, Sector end) {
     while (from < end && !stale_) {
-        Extent extent = device_.extent(from);
+        Look look(cancel_);
+        Extent extent = device_.extent(from, look);
         Sector until = std::min({end, extent.end, from + sectors_in(kPieceBytes)});
         if (!extent.data) until = std::min(end, extent.end);
         if (extent.data) {

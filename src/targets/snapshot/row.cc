@@ -13,7 +13,6 @@ namespace dmfs::snapshot {
 namespace {
 
 constexpr const char* kUsage = "ORIGIN COW P|PO|N CHUNK [COUNT FEATURES...]";
-constexpr Sector kMostLooked = 4096;  // chunks, for one extent
 
 // The device, which does not count as open for that.
 std::shared_ptr<Device> not_open(const std::shared_ptr<Device>& device) {
@@ -254,15 +253,23 @@ void Row::each_device(const DeviceVisitor& visit) const {
 
 // Where its sectors are.
 
-Extent Row::extent(Sector at) {
+// A snapshot that is invalid cannot be read; what merges shows its origin then.
+bool Row::differs() const {
     std::shared_ptr<Cow> cow = claim_.cow();
-    if (!cow) return {true, length_};
+    return !merges_ && (!cow || cow->state() == Cow::State::invalid);
+}
+
+Extent Row::extent(Sector at, Look& look) {
+    std::shared_ptr<Cow> cow = claim_.cow();
+    const bool lost = !cow || cow->state() == Cow::State::invalid;
+    if (lost && !merges_) return {true, length_};
     const Sector sector = start_ + at;
-    Cow::Piece piece = cow->piece_at(sector, std::min(length_ - at, kMostLooked * cow->chunk_sectors()));
+    Cow::Piece piece{length_ - at, {}};
+    if (!lost) piece = cow->piece_at(sector, length_ - at);
     Device& device = piece.on_cow ? *device_ : *origin_device_;
     Sector place = piece.on_cow.value_or(sector);
     if (place >= device.size()) return {true, at + piece.count};
-    Extent below = device.extent(place);
+    Extent below = device.extent(place, look);
     return {below.data, at + std::min(piece.count, below.end - place)};
 }
 
@@ -271,7 +278,7 @@ void Row::explain_reads(Op op, Sector at, Sector count, const StepVisitor& visit
     std::shared_ptr<Cow> cow = claim_.cow();
     if (!cow) return visit(Step{op, at, count, nullptr, 0, "fails with EIO: the snapshot is invalid"});
     for (Sector end = at + count; at < end;) {
-        Cow::Piece piece = cow->look(start_ + at, end - at);
+        Cow::Piece piece = cow->piece_at(start_ + at, end - at);
         Sector chunk = (start_ + at) / cow->chunk_sectors();
         visit(Step{
             op, at, piece.count, piece.on_cow ? device_.get() : origin_device_.get(),
@@ -300,7 +307,7 @@ void Row::reverse(const Device& device, Sector start, Sector count, const RunVis
     }
     if (&device != origin_device_.get()) return;
     for (Sector at = std::max(start, start_); at < std::min(end, start_ + length_);) {
-        Cow::Piece piece = cow->look(at, std::min(end, start_ + length_) - at);
+        Cow::Piece piece = cow->piece_at(at, std::min(end, start_ + length_) - at);
         if (!piece.on_cow) show(at, at + piece.count, at);
         at += piece.count;
     }

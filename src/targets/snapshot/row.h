@@ -39,7 +39,8 @@ class Row : public Target {
     std::string status(StatusKind kind) const override;
     void adjust(Limits& limits) const override;
     Flushing flushing() const override { return Flushing::itself; }
-    Extent extent(Sector at) override;
+    bool differs() const override;
+    Extent extent(Sector at, Look& look) override;
     void reverse(const Device& device, Sector start, Sector count, const RunVisitor& visit) const override;
     void each_device(const DeviceVisitor& visit) const override;
 

@@ -44,6 +44,13 @@ class Snapshot final : public snapshot::Row {
         }
     }
 
+    void ask_room(Sector at, Sector count, Room& room) const override {
+        std::shared_ptr<Cow> cow = claim_.cow();
+        if (!cow || cow->state() != Cow::State::good)
+            return room.refuse(Refused(EIO, "the snapshot on " + device_->name() + " takes no writes"));
+        cow->ask_room_to_write(start_ + at, start_ + at + count, room);
+    }
+
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
         std::shared_ptr<Cow> cow = claim_.cow();
         if (op == Op::flush) return visit(Step{op, 0, 0, device_.get(), 0, {}});
@@ -55,7 +62,7 @@ class Snapshot final : public snapshot::Row {
             visit(Step{op, at, count, origin_device_.get(), start_ + at, "passed down"});
         Sector free = cow->usage().allocated;
         for (Sector end = at + count; at < end;) {
-            Cow::Piece piece = cow->look(start_ + at, end - at);
+            Cow::Piece piece = cow->piece_at(start_ + at, end - at);
             if (piece.on_cow)
                 visit(Step{op, at, piece.count, device_.get(), *piece.on_cow, "exception"});
             else if (op == Op::discard)

@@ -56,6 +56,10 @@ class SnapshotMerge final : public snapshot::Row {
             bio, [this, cow](Bio part) { return origin_->write(*origin_device_, part, cow); });
     }
 
+    void ask_room(Sector at, Sector count, Room& room) const override {
+        origin_->ask_room(*origin_device_, start_ + at, start_ + at + count, room, claim_.cow().get());
+    }
+
     void presuspend() override {
         work_->stopped.locked([this] { work_->stop = true; });
         origin_->let_go();

@@ -39,6 +39,10 @@ class SnapshotOrigin final : public OneDevice {
         limits.write_zeroes = false;
     }
 
+    void ask_room(Sector at, Sector count, Room& room) const override {
+        origin_->ask_room(device(), start() + at, start() + at + count, room);
+    }
+
     std::string status(StatusKind kind) const override {
         return kind == StatusKind::table ? quote_word(device().name()) : std::string();
     }

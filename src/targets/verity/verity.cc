@@ -109,8 +109,8 @@ class Verity final : public OneDevice {
         return {};
     }
 
-    // Data, also where DATA has a hole: zeros have to be right as anything else.
-    Extent extent(Sector) override { return {true, length()}; }
+    // Also where DATA has a hole: zeros have to be right as anything else.
+    bool differs() const override { return true; }
 
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override;
 

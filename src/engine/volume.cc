@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <cassert>
+#include <ctime>
+#include <set>
 
 #include "engine/namespace.h"
 
 namespace dmfs {
 
 Volume::Volume(Namespace& space, uint64_t id, uint32_t minor)
-    : space_(space), id_(id), minor_(minor), gate_(space.executor()), control_(space.executor()) {}
+    : space_(space), id_(id), minor_(minor), gate_(space.executor()), control_(space.executor()) {
+    note_change();
+}
 
 Volume::~Volume() { assert(gate_.inside() == 0); }
 
@@ -85,10 +89,41 @@ Task<Status> Volume::leave_later(Task<Status> task, Bio bio) {
 }
 
 Status Volume::leave(const Bio& bio, Status status) {
-    if (bio.op == Op::flush) status = pending_flush_error(status);
+    if (bio.op == Op::flush)
+        status = pending_flush_error(status);
+    else if (bio.op != Op::read)
+        note_change();
     counters_.end(bio, status);
     gate_.leave();
     return status;
+}
+
+// At the end of what changes it, so that whoever has seen an earlier time looks again. The clock
+// moves every few milliseconds: most of the time nothing is written.
+void Volume::note_change() {
+    int64_t before = changed_ns_.load(std::memory_order_relaxed);
+    timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    int64_t now_ns = int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+    if (now_ns != before) changed_ns_.compare_exchange_strong(before, now_ns, std::memory_order_release);
+}
+
+int64_t Volume::changed_ns() const {
+    int64_t latest = changed_ns_.load(std::memory_order_acquire);
+    std::set<const Volume*> seen = {this};
+    std::vector<std::shared_ptr<Table>> tables = {live()};  // of those seen, to be looked at
+    while (!tables.empty()) {
+        std::shared_ptr<Table> table = std::move(tables.back());
+        tables.pop_back();
+        if (!table) continue;
+        for (const std::shared_ptr<Device>& device : table->devices()) {
+            auto* below = dynamic_cast<const Volume*>(device.get());
+            if (below == nullptr || seen.size() == kMostLookedAt || !seen.insert(below).second) continue;
+            latest = std::max(latest, below->changed_ns_.load(std::memory_order_acquire));
+            tables.push_back(below->live());
+        }
+    }
+    return latest;
 }
 
 Status Volume::pending_flush_error(Status status) {

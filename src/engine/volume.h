@@ -118,6 +118,12 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
 
     Executor& executor() const;
 
+    // When what is read from this volume last changed, as far as requests to it, to those below it,
+    // or its control operations did it: CLOCK_REALTIME_COARSE, in nanoseconds. Looks at this many
+    // volumes at most.
+    static constexpr size_t kMostLookedAt = 1000;
+    int64_t changed_ns() const;
+
     // From the next request on.
     void watch(std::shared_ptr<Watcher> watcher);
     void unwatch(const Watcher& watcher);
@@ -141,6 +147,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Task<Status> io_watched(Table* table, Bio bio);
     Task<Status> leave_later(Task<Status> task, Bio bio);
     Status leave(const Bio& bio, Status status);
+    void note_change();
     Status pending_flush_error(Status status);
 
     // Ends the time in which a table is incoming.
@@ -197,6 +204,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     std::atomic<uint32_t> logical_block_{512};
     std::atomic<uint64_t> generation_{1};
     Counters counters_;
+    std::atomic<int64_t> changed_ns_{0};  // of its own
 
     std::atomic<bool> watched_{false};
     mutable std::mutex watchers_mutex_;

@@ -267,6 +267,7 @@ void Volume::show(const Table& table) {
     readonly_.store(!table.writable(), std::memory_order_release);
     size_.store(table.size(), std::memory_order_release);
     logical_block_.store(table.limits().logical_block, std::memory_order_release);
+    note_change();
 }
 
 Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
@@ -457,6 +458,7 @@ Task<Outcome> Volume::message(Sector sector, std::vector<Word> words, std::strin
         outcome = refused;
     }
     if (outcome) co_return outcome;
+    if (answer->empty()) note_change();  // one that answers asks
     Task<Status> settling = until_killed(space_.executor(), target.settled(), cancel);
     Status settled = co_await settling;
     if (settled.error() == EINTR)

@@ -20,6 +20,7 @@ namespace {
 constexpr std::chrono::milliseconds kAnswerPatience{2500};
 constexpr std::chrono::milliseconds kBackingPatience{1000};
 constexpr std::chrono::milliseconds kFinishPatience{30'000};
+constexpr int64_t kNsPerSecond = 1'000'000'000;
 
 }  // namespace
 
@@ -29,8 +30,11 @@ FileSystem::FileSystem(DeviceMapper& dm, const Options& options)
       controls_(dm, options.text()),
       block_counts_(dm.volumes().executor()),
       events_(dm.volumes().executor()),
-      dropped_(dm.volumes().executor()),
       waiting_(options.park_seconds),
+      drops_(dm.volumes().executor(),
+             [this](uint64_t id) {
+                 fuse_lowlevel_notify_inval_inode(session_, Node{id, Kind::volume}.ino(), 0, 0);
+             }),
       notifier_({}, std::chrono::seconds(0)),
       clock_([this] { waiting_.end_late(); }, std::chrono::seconds(options.park_seconds > 0 ? 1 : 0)) {
     clock_gettime(CLOCK_REALTIME, &started_);
@@ -51,6 +55,7 @@ FileSystem::~FileSystem() {
 void FileSystem::end_waits() {
     for (const auto& volume : dm_.volumes().volumes()) volume->end_waits();
     events_.wake_all(Status(EIO));
+    drops_.end_waits();
     stop_traces();
 }
 
@@ -105,7 +110,10 @@ bool FileSystem::finish() {
     return finished;
 }
 
-void FileSystem::stop_notices() { notifier_.stop(); }
+void FileSystem::stop_notices() {
+    notifier_.stop();
+    drops_.stop();
+}
 
 // Nodes.
 
@@ -118,6 +126,12 @@ std::shared_ptr<VolumeFile> FileSystem::file_of(const std::shared_ptr<Volume>& v
 }
 
 Status FileSystem::attributes(Node node, struct stat* found) {
+    Status status = own_attributes(node, found);
+    if (status) kept_.put_over(node.owned().ino(), found);
+    return status;
+}
+
+Status FileSystem::own_attributes(Node node, struct stat* found) {
     *found = {};
     std::shared_ptr<Volume> volume = node.id != 0 ? volume_of(node) : nullptr;
     if (node.id != 0 && !volume) return Status(ENOENT);
@@ -132,6 +146,8 @@ Status FileSystem::attributes(Node node, struct stat* found) {
         found->st_nlink = 2;
     } else if (node.is_volume()) {
         found->st_mode = S_IFREG | 0600;
+        int64_t changed = volume->changed_ns();
+        found->st_mtim = found->st_ctim = {changed / kNsPerSecond, changed % kNsPerSecond};
         found->st_size = static_cast<off_t>(bytes_of(volume->size()));
         found->st_blocks = static_cast<blkcnt_t>(block_counts_.known(*volume));
         found->st_blksize = static_cast<blksize_t>(std::max<uint32_t>(4096, volume->logical_block()));
@@ -141,12 +157,6 @@ Status FileSystem::attributes(Node node, struct stat* found) {
         found->st_mode = S_IFREG | control->mode;
         if (node.kind == Kind::error)
             found->st_size = static_cast<off_t>(controls_.text(node, volume.get()).size());
-    }
-    std::lock_guard guard(mutex_);
-    if (auto owner = owners_.find(node.owned().ino()); owner != owners_.end()) {
-        found->st_mode = (found->st_mode & S_IFMT) | owner->second.mode;
-        found->st_uid = owner->second.uid;
-        found->st_gid = owner->second.gid;
     }
     return kOk;
 }
@@ -204,19 +214,12 @@ std::vector<FileSystem::OpenFolder::Entry> FileSystem::list(Node folder) {
 
 Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_set) {
     struct stat found;
-    if (Status status = attributes(node, &found); !status) return status;
+    if (Status status = own_attributes(node, &found); !status) return status;
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
         if (!node.is_volume() && wanted.st_size == 0 && node.id != 0)
             if (std::shared_ptr<Volume> volume = volume_of(node)) controls_.truncate(node, *volume);
     }
-    if ((to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) == 0) return kOk;
-    std::lock_guard guard(mutex_);
-    Owner& owner =
-        owners_.try_emplace(node.owned().ino(), Owner{found.st_mode & 07777, found.st_uid, found.st_gid})
-            .first->second;
-    if ((to_set & FUSE_SET_ATTR_MODE) != 0) owner.mode = wanted.st_mode & 07777;
-    if ((to_set & FUSE_SET_ATTR_UID) != 0) owner.uid = wanted.st_uid;
-    if ((to_set & FUSE_SET_ATTR_GID) != 0) owner.gid = wanted.st_gid;
+    kept_.set(node.owned().ino(), found, wanted, to_set);
     return kOk;
 }
 
@@ -224,7 +227,7 @@ Status FileSystem::set_attributes(Node node, const struct stat& wanted, int to_s
 
 Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, size_t size, uint64_t offset,
                                      bool may_be_short) {
-    Request request(fuse_request, &waiting_);
+    Request request(fuse_request, &waiting_, Until::killed);
     VolumeFile& file = *open->file;
     uint64_t end = file.bytes();
     if (offset >= end || size == 0) {
@@ -254,7 +257,7 @@ Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, 
 
 Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open, const char* data,
                                       size_t size, uint64_t offset, bool fua) {
-    Request request(fuse_request, &waiting_);
+    Request request(fuse_request, &waiting_, Until::killed);
     VolumeFile& file = *open->file;
     uint64_t end = file.bytes();
     Status status;
@@ -278,7 +281,7 @@ Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open,
 }
 
 Task<Status> FileSystem::flush_volume(fuse_req_t fuse_request, OpenVolume* open) {
-    Request request(fuse_request, &waiting_);
+    Request request(fuse_request, &waiting_, Until::killed);
     Task<Status> flushing = open->file->flush(&request);
     Status status = co_await flushing;
     request.reply(status);
@@ -287,7 +290,7 @@ Task<Status> FileSystem::flush_volume(fuse_req_t fuse_request, OpenVolume* open)
 
 Task<Status> FileSystem::clear_volume(fuse_req_t fuse_request, OpenVolume* open, Op op, uint64_t offset,
                                       uint64_t length) {
-    Request request(fuse_request, &waiting_);
+    Request request(fuse_request, &waiting_, Until::killed);
     VolumeFile& file = *open->file;
     Status status;
     if (file.volume().readonly())
@@ -340,20 +343,25 @@ Task<Outcome> FileSystem::truncate_counted(std::shared_ptr<Volume> volume, uint6
     co_return outcome;
 }
 
+namespace {
+
+Task<Status> note_end(Task<Status> task, std::shared_ptr<std::atomic<bool>> ended) {
+    Status status = co_await task;
+    ended->store(true, std::memory_order_release);
+    co_return status;
+}
+
+}  // namespace
+
 // The kernel keeps its pages, as the size stays. It waits with dirty ones for the end of this
 // request, so they are not waited for here for longer than a moment.
 Task<Status> FileSystem::drop_truncated(std::shared_ptr<Volume> volume) {
     constexpr int kMoments = 200;
     constexpr int64_t kMomentNs = 1'000'000;
-    if (!options_.page_cache || session_ == nullptr) co_return kOk;
-    auto done = std::make_shared<std::atomic<bool>>(false);
-    fuse_ino_t ino = Node{volume->id(), Kind::volume}.ino();
-    notifier_.post([this, done, ino] {
-        fuse_lowlevel_notify_inval_inode(session_, ino, 0, 0);
-        done->store(true, std::memory_order_release);
-    });
+    auto ended = std::make_shared<std::atomic<bool>>(false);
+    spawn(note_end(drop_cache(*volume, nullptr), ended));
     Executor& executor = dm_.volumes().executor();
-    for (int i = 0; i < kMoments && !done->load(std::memory_order_acquire); i++) {
+    for (int i = 0; i < kMoments && !ended->load(std::memory_order_acquire); i++) {
         Task<Status> pause = sleep_until(executor, executor.now_ns() + kMomentNs);
         Status slept = co_await pause;
         static_cast<void>(slept);
@@ -383,7 +391,7 @@ void FileSystem::read_control(fuse_req_t request, ControlFile& file, size_t size
 // The first read of an open file gives the number of the last event, each later one
 // at offset 0 waits for another number.
 Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file, size_t size) {
-    Request request(fuse_request, &waiting_);
+    Request request(fuse_request, &waiting_, Until::signal);
     auto unchanged = [this, file] {
         std::lock_guard guard(file->mutex);
         return file->events_read && file->events_seen == file->volume->event_number() &&
@@ -416,7 +424,7 @@ Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file,
 // what comes at once, so that a busy volume does not wake its reader for each request.
 Task<Status> FileSystem::read_trace(fuse_req_t fuse_request, ControlFile* file, size_t size) {
     constexpr int64_t kGatherNs = 20'000'000;
-    Request request(fuse_request, &waiting_);
+    Request request(fuse_request, &waiting_, Until::signal);
     std::string text;
     while (text.empty() && !file->trace->stopped()) {
         Task<Status> waiting = file->trace->wait(&request);
@@ -440,11 +448,12 @@ Task<Status> FileSystem::read_trace(fuse_req_t fuse_request, ControlFile* file, 
 
 Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* file, std::string text,
                                        uint64_t offset, WriterFolder writer) {
-    Request request(fuse_request, &waiting_);
+    Request request(fuse_request, &waiting_, Until::asked);
     size_t size = text.size();
+    bool flushes = text.find("noflush") == std::string::npos;
     Task<Status> writing = controls_.write(file, std::move(text), offset, std::move(writer), &request);
     Task<Status> whole = file->node.kind == Kind::state
-                             ? with_dropped_cache(std::move(writing), file->volume, &request)
+                             ? with_dropped_cache(std::move(writing), file->volume, flushes, &request)
                              : std::move(writing);
     Status status = co_await whole;
     if (status)
@@ -455,21 +464,21 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
 }
 
 Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* file, bool killed) {
-    Request request(fuse_request, &waiting_);
+    Request request(fuse_request, &waiting_, Until::asked);
     Task<Status> finishing = controls_.finish(file, killed, &request);
     Task<Status> whole = file->node.kind == Kind::table && file->held
-                             ? with_dropped_cache(std::move(finishing), file->volume, &request)
+                             ? with_dropped_cache(std::move(finishing), file->volume, true, &request)
                              : std::move(finishing);
     Status status = co_await whole;
     request.reply(status);
     co_return status;
 }
 
-// A request that may swap a table: before it, so that dirty pages go to the table they
-// were written to, and behind it, so that whoever has the answer reads from the new one.
-Task<Status> FileSystem::with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume,
+// A request that may swap a table. Before it, if it is to `flush`, so that what was stored in mapped
+// pages goes to the table it was meant for; behind it, so that whoever has the answer sees the new one.
+Task<Status> FileSystem::with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume, bool flush,
                                             Cancel* cancel) {
-    Task<Status> before = drop_cache(volume, cancel);
+    Task<Status> before = flush ? drop_cache(*volume, cancel) : Task<Status>::ready(kOk);
     Status status = co_await before;
     status = co_await swapping;
     std::set<uint64_t> swapped;
@@ -481,34 +490,29 @@ Task<Status> FileSystem::with_dropped_cache(Task<Status> swapping, std::shared_p
     for (uint64_t id : swapped) {
         std::shared_ptr<Volume> each = dm_.volumes().by_id(id);
         if (!each) continue;
-        Task<Status> behind = drop_cache(std::move(each), cancel);
+        Task<Status> behind = drop_cache(*each, cancel);
         Status dropped = co_await behind;
         static_cast<void>(dropped);
     }
     co_return status;
 }
 
-// With a page cache: what was written through it goes to the volume, and what it
-// holds of the volume is forgotten.
-Task<Status> FileSystem::drop_cache(std::shared_ptr<Volume> volume, Cancel* cancel) {
-    if (!options_.page_cache || session_ == nullptr || volume->suspended()) co_return kOk;
-    auto done = std::make_shared<std::atomic<bool>>(false);
-    fuse_ino_t ino = Node{volume->id(), Kind::volume}.ino();
-    notifier_.post([this, done, ino] {
-        fuse_lowlevel_notify_inval_inode(session_, ino, 0, 0);
-        done->store(true, std::memory_order_release);
-        dropped_.wake_all();
-    });
-    std::function<bool()> must_wait = [done] { return !done->load(std::memory_order_acquire); };
-    while (must_wait()) {
-        Status status = co_await dropped_.wait(must_wait, cancel);
-        if (!status) co_return status;
-    }
-    co_return kOk;
+// Where volumes can be mapped: what was stored in its pages goes to the volume, and they are read
+// again. Of a suspended one they are left, since nothing would come of it before its resume.
+Task<Status> FileSystem::drop_cache(const Volume& volume, Cancel* cancel) {
+    bool may_be_mapped = options_.shared_mmap && session_ != nullptr && is_open(volume.id());
+    return may_be_mapped && !volume.suspended() ? drops_.drop(volume.id(), cancel) : Task<Status>::ready(kOk);
+}
+
+// What is mapped is open.
+bool FileSystem::is_open(uint64_t volume) {
+    std::lock_guard guard(mutex_);
+    auto file = files_.find(volume);
+    return file != files_.end() && !file->second.expired();
 }
 
 Task<Status> FileSystem::remove_volume(fuse_req_t fuse_request, std::shared_ptr<Volume> volume) {
-    Request request(fuse_request, &waiting_);
+    Request request(fuse_request, &waiting_, Until::asked);
     Task<Outcome> removing = dm_.remove(volume, false, &request);
     Outcome outcome = co_await removing;
     Status status = controls_.note(outcome ? volume->id() : 0, outcome, "remove");
@@ -534,7 +538,7 @@ void FileSystem::event_raised(Volume& volume) {
 
 // By a request for another volume, too, as when that one merges into it.
 void FileSystem::table_swapped(Volume& volume) {
-    if (!options_.page_cache) return;
+    if (!options_.shared_mmap) return;
     std::lock_guard guard(mutex_);
     swapped_.insert(volume.id());
 }
@@ -543,11 +547,11 @@ void FileSystem::removed(Volume& volume) {
     events_.wake_all();
     controls_.forget(volume.id());
     block_counts_.forget(volume.id());
+    kept_.forget([&](uint64_t ino) { return Node::of(ino).id == volume.id(); });
     std::lock_guard guard(mutex_);
     for (ControlFile* file : open_controls_)
         if (file->trace && file->node.id == volume.id()) file->trace->stop();
     files_.erase(volume.id());
-    std::erase_if(owners_, [&](const auto& owner) { return Node::of(owner.first).id == volume.id(); });
 }
 
 }  // namespace dmfs::fs

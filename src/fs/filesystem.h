@@ -14,7 +14,9 @@
 
 #include "dm/device_mapper.h"
 #include "fs/block_counts.h"
+#include "fs/cache_drops.h"
 #include "fs/controls.h"
+#include "fs/kept.h"
 #include "fs/nodes.h"
 #include "fs/notifier.h"
 #include "fs/options.h"
@@ -59,17 +61,12 @@ class FileSystem final : public NamespaceObserver {
         };
         std::vector<Entry> entries;
     };
-    // What chmod and chown changed.
-    struct Owner {
-        mode_t mode;
-        uid_t uid;
-        gid_t gid;
-    };
 
     std::shared_ptr<Volume> volume_of(Node node) const { return dm_.volumes().by_id(node.id); }
     std::shared_ptr<VolumeFile> file_of(const std::shared_ptr<Volume>& volume);
     // ENOENT where the node is gone.
     Status attributes(Node node, struct stat* found);
+    Status own_attributes(Node node, struct stat* found);  // without what is kept
     Status find(fuse_ino_t parent, const std::string& name, Node* found);
     // The volume that is called so in this folder, or nullptr.
     std::shared_ptr<Volume> volume_in(fuse_ino_t folder, const std::string& name);
@@ -98,8 +95,10 @@ class FileSystem final : public NamespaceObserver {
     Task<Status> read_trace(fuse_req_t request, ControlFile* file, size_t size);
     Task<Status> read_events(fuse_req_t request, ControlFile* file, size_t size);
     void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
-    Task<Status> with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume, Cancel* cancel);
-    Task<Status> drop_cache(std::shared_ptr<Volume> volume, Cancel* cancel);
+    Task<Status> with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume, bool flush,
+                                    Cancel* cancel);
+    Task<Status> drop_cache(const Volume& volume, Cancel* cancel);
+    bool is_open(uint64_t volume);
     void end_waits();
     bool drain(std::chrono::milliseconds patience, std::chrono::milliseconds for_backings);
     void stop_traces();
@@ -110,20 +109,20 @@ class FileSystem final : public NamespaceObserver {
     const Options options_;
     Controls controls_;
     BlockCounts block_counts_;
-    WaitQueue events_;   // of those who read the next event's number
-    WaitQueue dropped_;  // of those who wait for a cache to be dropped
+    WaitQueue events_;  // of those who read the next event's number
     fuse_session* session_ = nullptr;
     struct timespec started_;
+    Kept kept_;
 
     std::mutex mutex_;  // guards what follows
     std::map<uint64_t, std::weak_ptr<VolumeFile>> files_;
-    std::map<fuse_ino_t, Owner> owners_;
     std::set<uint64_t> swapped_;  // volumes of which a page cache may be stale
     std::set<OpenVolume*> open_volumes_;
     std::set<ControlFile*> open_controls_;
 
     // The last: their threads use the others.
     WaitingRequests waiting_;
+    CacheDrops drops_;
     Notifier notifier_;
     Notifier clock_;
 };

@@ -39,7 +39,8 @@ struct Search {
 Task<Status> search(Executor* executor, std::shared_ptr<Search> search) {
     Blocking::Enter enter = executor->blocking().enter();
     co_await enter;
-    if (!search->cancel.requested()) search->found = search->file->seek(search->offset, search->data);
+    if (!search->cancel.requested())
+        search->found = search->file->seek(search->offset, search->data, &search->cancel);
     co_return kOk;
 }
 

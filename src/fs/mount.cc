@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@
 #include "dm/config.h"
 #include "engine/backings.h"
 #include "fs/filesystem.h"
+#include "fs/init_flags.h"
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -142,11 +144,33 @@ std::string quoted(const std::string& word) {
                                 : "fusermount3 says why; `dmfs doctor` looks at what it needs");
 }
 
+#ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
+void allow_shared_mmap(fuse_session*) {}  // Operations::init does
+#else
+// Shared mmap of files that nobody caches (FUSE_DIRECT_IO_ALLOW_MMAP; Linux 6.6), past libfuse.
+InitFlags init_flags(1U << (36 - 32));
+
+void allow_shared_mmap(fuse_session* session) {
+    fuse_custom_io io{};
+    io.read = [](int fd, void* message, size_t most, void*) {
+        ssize_t got = ::read(fd, message, most);
+        if (got > 0) init_flags.request_read(message, static_cast<size_t>(got));
+        return got;
+    };
+    io.writev = [](int fd, iovec* parts, int count, void*) {
+        init_flags.answer_written(parts, count);
+        return ::writev(fd, parts, count);
+    };
+    if (int result = fuse_session_custom_io(session, &io, fuse_session_fd(session)); result < 0)
+        throw Refused(-result, "libfuse takes no functions for its I/O");
+}
+#endif
+
 // A session and the arguments it was made with.
 class Session {
   public:
     Session(FileSystem& fs, const Options& options)
-        : allows_others_(options.allow_other || options.allow_root) {
+        : shared_mmap_(options.shared_mmap), allows_others_(options.allow_other || options.allow_root) {
         std::string words = "fsname=" + quoted(options.source) + ",subtype=dmfs,default_permissions";
         if (options.sync) words += ",sync";
         if (options.auto_unmount) words += ",auto_unmount";
@@ -170,6 +194,7 @@ class Session {
         if (fuse_session_mount(session_, mountpoint.c_str()) != 0)
             refuse_mounting(mountpoint, allows_others_);
         mounted_ = true;
+        if (shared_mmap_) allow_shared_mmap(session_);
     }
 
     void serve(unsigned threads) { Loops::start(loops_, session_, threads); }
@@ -200,6 +225,7 @@ class Session {
   private:
     static constexpr std::chrono::milliseconds kStopPatience{1000};
 
+    const bool shared_mmap_;
     fuse_session* session_ = nullptr;
     std::shared_ptr<Loops> loops_ = std::make_shared<Loops>();
     const bool allows_others_;

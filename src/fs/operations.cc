@@ -62,13 +62,17 @@ struct Operations {
         return *static_cast<FileSystem*>(fuse_req_userdata(request));
     }
 
-    static void init(void*, fuse_conn_info* connection) {
+    static void init([[maybe_unused]] void* user, fuse_conn_info* connection) {
         unsigned unwanted = FUSE_CAP_AUTO_INVAL_DATA   // readers would ask for attributes after every write
                             | FUSE_CAP_ATOMIC_O_TRUNC  // truncation comes as setattr
                             | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
                             FUSE_CAP_WRITEBACK_CACHE;
         connection->want &= ~unwanted;
         connection->want |= connection->capable & (FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS);
+#ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP  // else: InitFlags
+        if (static_cast<FileSystem*>(user)->options_.shared_mmap)
+            connection->want |= connection->capable & FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
+#endif
         connection->max_background = kMaxBackground;
         connection->congestion_threshold = kCongestion;
         connection->max_readahead = kMaxReadahead;
@@ -255,11 +259,10 @@ struct Operations {
             fs.open_volumes_.insert(open.release());
         }
         // NOFLUSH: a close has nothing to wait for; fsync is what makes durable.
-        // KEEP_CACHE: else an open waits for pages that a suspended volume is reading;
-        // a swap of tables drops the cache.
-        uint32_t flags = FOPEN_NOFLUSH;
-        flags |= fs.options_.page_cache ? FOPEN_KEEP_CACHE : FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
-        reply_open(request, handle, flags);
+        // KEEP_CACHE: else an open waits, unkillably, for mapped pages that a suspended volume is
+        // reading. Who reads meets none of them, and mmap(2) itself drops them.
+        reply_open(request, handle,
+                   FOPEN_NOFLUSH | FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES);
     }
 
     static void release(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file) {

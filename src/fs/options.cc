@@ -74,7 +74,7 @@ void Options::set(const std::string& name, const std::string& value) {
     if (name == "backing") {
         direct = choice(name, value, "cached", "direct");
     } else if (name == "cache") {
-        page_cache = choice(name, value, "none", "auto");
+        shared_mmap = choice(name, value, "none", "auto");
     } else if (name == "truncate") {
         truncate_zeroes = choice(name, value, "refuse", "zero");
     } else if (name == "executor") {
@@ -153,7 +153,7 @@ void Options::parse(std::string_view words) {
 
 std::string Options::text() const {
     std::string text = std::string("backing = ") + (direct ? "direct" : "cached") + "\n";
-    text += std::string("cache = ") + (page_cache ? "auto" : "none") + "\n";
+    text += std::string("cache = ") + (shared_mmap ? "auto" : "none") + "\n";
     text += std::string("truncate = ") + (truncate_zeroes ? "zero" : "refuse") + "\n";
     text += "executor = " + executor + "\n";
     text += "threads = " + std::to_string(threads) + "\n";

@@ -12,8 +12,8 @@
 namespace dmfs::fs {
 
 struct Options {
-    bool direct = false;      // backing=direct: O_DIRECT below
-    bool page_cache = false;  // cache=auto: the kernel may cache volumes' pages
+    bool direct = false;       // backing=direct: O_DIRECT below
+    bool shared_mmap = false;  // cache=auto: MAP_SHARED works, where the kernel can
     std::string executor = "auto";
     unsigned threads = 0;             // FUSE threads; 0: chosen by the number of processors
     bool truncate_zeroes = true;      // truncate=zero: O_TRUNC and truncate(2) to 0 zero a volume

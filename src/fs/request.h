@@ -1,5 +1,5 @@
 // What every FUSE request needs: its reply, and its interruption when the process
-// that waits for it is killed. libfuse is told to listen only when the request
+// that waits for it is killed (see Signals). libfuse is told to listen only when the request
 // begins to wait, so a request that goes straight through pays nothing.
 
 #pragma once
@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "engine/wait.h"
 #include "fs/fuse.h"
+#include "fs/interruptions.h"
+#include "fs/signals.h"
 
 namespace dmfs::fs {
 
@@ -19,6 +21,7 @@ class Request;
 
 // The requests that wait, where there is a limit to how long they may (park_timeout):
 // whichever lock or gate each of them waits for, it ends when its time is over.
+// And those that a signal interrupted.
 class WaitingRequests {
   public:
     explicit WaitingRequests(unsigned seconds) : limit_(seconds) {}
@@ -29,15 +32,19 @@ class WaitingRequests {
     // Ends those whose time is over; to be called about once a second.
     void end_late();
 
+    Interruptions& interruptions() { return interruptions_; }
+
   private:
     const std::chrono::seconds limit_;
     std::mutex mutex_;
     std::set<Request*> requests_;
+    Interruptions interruptions_{std::chrono::milliseconds(100)};
 };
 
 class Request final : public Cancel {
   public:
-    Request(fuse_req_t request, WaitingRequests* waiting) : request_(request), waiting_(waiting) {}
+    Request(fuse_req_t request, WaitingRequests* waiting, Until until = Until::killed)
+        : request_(request), waiting_(waiting), until_(until) {}
 
     // Each ends the request; nothing of it may be used afterwards.
     void reply(Status status) {
@@ -49,7 +56,7 @@ class Request final : public Cancel {
         fuse_reply_buf(request_, reinterpret_cast<const char*>(data), bytes);
     }
     void reply_attributes(const struct stat& found) {
-        disarm();
+        if (!take_answer()) return;
         fuse_reply_attr(request_, &found, 0);
     }
     void reply_written(size_t bytes) {
@@ -72,7 +79,7 @@ class Request final : public Cancel {
         since_ = std::chrono::steady_clock::now();
         if (waiting_->limited()) waiting_->add(this);
         fuse_req_interrupt_func(
-            request_, [](fuse_req_t, void* self) { static_cast<Request*>(self)->request(); }, this);
+            request_, [](fuse_req_t, void* self) { static_cast<Request*>(self)->interrupted(); }, this);
     }
 
     void stuck() override {
@@ -98,19 +105,35 @@ class Request final : public Cancel {
             return true;
         }
         while (!answered_elsewhere_.load(std::memory_order_acquire)) std::this_thread::yield();
+        if (interrupted_) waiting_->interruptions().remove(this);
         if (waiting_->limited()) waiting_->remove(this);
         return false;
+    }
+
+    // A signal came. Not twice: FUSE tells of one only.
+    void interrupted() {
+        if (end_wait()) return;
+        interrupted_ = true;
+        waiting_->interruptions().add(this, [this] { return end_wait(); });
+    }
+    bool end_wait() {
+        bool ends = ends_wait(process(), until_);
+        if (ends) request();
+        return ends;
     }
 
     // Also waits for an interruption that is just being delivered.
     void disarm() {
         if (!armed_.load(std::memory_order_acquire)) return;
         fuse_req_interrupt_func(request_, nullptr, nullptr);
+        if (interrupted_) waiting_->interruptions().remove(this);
         if (waiting_->limited()) waiting_->remove(this);
     }
 
     fuse_req_t request_;
     WaitingRequests* waiting_;
+    const Until until_;
+    bool interrupted_ = false;  // written within libfuse's lock, read when nobody is told any more
     std::atomic<bool> armed_{false};
     std::atomic<bool> late_{false};
     std::atomic<bool> stuck_{false};

@@ -10,6 +10,7 @@ stress_volume() { # FILE [OPTION...]
 stress_and_remount() { # TABLE MOUNT-OPTIONS STRESS-OPTION...
 	mount_dmfs "$T/mnt" -o "$2"
 	new_volume v "$1"
+	[[ $2 != *cache=auto* ]] || need_mappable mnt/v
 	stress_volume mnt/v "${@:3}"
 	unmount_dmfs
 	mount_dmfs "$T/mnt" -o "$2"

@@ -46,28 +46,6 @@ parked_readers() { # MOUNT-OPTION...
 }
 test_parked_readers() { parked_readers; }
 test_parked_readers_one_thread() { parked_readers -o threads=1; }
-# Through the page cache they wait for a page that one of them asked for: not all are parked.
-test_parked_readers_cached() {
-	start -o cache=auto
-	echo suspend >mnt/.control/v/state
-	readers 100
-	some_wait() { (($(parked v) > 0)); }
-	until_true 10 some_wait
-	timeout 5 cmp mnt/other a.img
-	timeout 5 dmfs status >/dev/null
-	local id i
-	for id in "${READERS[@]:0:10}"; do kill -9 "$id"; done
-	for id in "${READERS[@]:0:10}"; do
-		until_true 5 gone "$id" || fail "a waiting reader outlives SIGKILL, in $(cat "/proc/$id/wchan"): $(head -n 5 "/proc/$id/stack" | xargs)"
-		wait "$id" 2>/dev/null || true
-	done
-	timeout 5 tee mnt/.control/v/state <<<resume >/dev/null
-	for ((i = 10; i < 100; i++)); do
-		wait "${READERS[i]}"
-		dd if=a.img bs=4096 skip=$i count=1 status=none | cmp - got.$i
-	done
-}
-
 # Requests that nobody sits and waits for (aio, a loop device, read-ahead) are counted by
 # the kernel for the whole mount. Those of a suspended volume may not use up what others need.
 test_parked_aio_leaves_room() {

@@ -131,20 +131,6 @@ test_sigterm_under_a_delay() {
 		fail "the held write was lost"
 }
 
-# Through the page cache they wait for pages that are on their way.
-test_delay_behind_the_page_cache() {
-	start "delay $T/a.img 0 $HOUR" -o cache=auto
-	local id ids=()
-	for id in 1 2 3; do dd if=mnt/v of=/dev/null bs=4096 skip=$((id * 40)) count=1 status=none 2>/dev/null & ids+=($!); done
-	some() { ! held '0 0 0'; }
-	until_true 10 some
-	kill -9 "${ids[0]}"
-	until_true 1 gone "${ids[0]}" || fail "a reader outlives SIGKILL, in $(cat "/proc/${ids[0]}/wchan")"
-	kill -TERM "$SERVER"
-	ended "$SERVER" 0
-	for id in "${ids[@]}"; do until_true 5 gone "$id" || fail "a reader still waits though the mount is gone"; done
-}
-
 # A suspended delay, where some wait outside and nobody inside.
 test_sigterm_suspended_delay() {
 	start "delay $T/a.img 0 $HOUR"

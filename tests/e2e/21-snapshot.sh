@@ -258,12 +258,13 @@ deleted $T/before.cow\$"
 	same "$(dmfs table)" "disk: 0 4096 linear $T/a.img 0"
 }
 
-# What the kernel has in its cache of the disk is what was there before.
-test_merge_behind_a_page_cache() {
+# What is mapped of the disk is what was there before.
+test_merge_behind_a_mapping() {
 	(set +o pipefail; yes 'this is old ... ' | head -c 2M >old)
 	cp old a.img
 	mount_dmfs "$T/mnt" -o cache=auto
 	new_volume disk "0 4096 linear $T/a.img 0"
+	need_mappable mnt/disk
 	dmfs snapshot disk s >/dev/null
 	(set +o pipefail; yes 'this is new ... ' | head -c 2M >new)
 	dd if=new of=mnt/s bs=64K conv=notrunc status=none
@@ -824,7 +825,6 @@ all_at_once() { # MOUNT-OPTION...
 }
 declare -A CHUNK=([tried]=4K [odd]=512 [large]=256K)
 test_all_at_once() { all_at_once; }
-test_all_at_once_cached() { all_at_once -o cache=auto; }
 
 # Somebody without rights.
 

@@ -72,10 +72,6 @@ rounds() { # SECONDS MEGABYTES HOW,... [MOUNT-OPTION...]
 }
 GO=
 test_killed_under_load() { GO=1 rounds 8 16 mixed,plain,dsync; }
-# (A kill while the kernel waits for a page that somebody writes, to drop it from its cache,
-# makes it wait for ever: so no snapshots come and go here.)
-test_killed_under_load_page_cache() { rounds 4 8 plain,dsync -o cache=auto; }
-test_killed_under_load_page_cache_and_direct() { rounds 4 8 direct,mixed -o cache=auto; }
 test_killed_under_load_direct_below() {
 	image 1M b.img
 	dd if=b.img of=/dev/null bs=4096 count=1 iflag=direct status=none 2>/dev/null || skip "no O_DIRECT here"

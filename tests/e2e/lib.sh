@@ -122,6 +122,8 @@ new_volume() { # NAME TABLE
 }
 image() { "${AS[@]}" truncate -s "$1" "${@:2}"; } # SIZE FILE...
 random_file() { head -c "$1" /dev/urandom >"$2"; } # BYTES FILE
+# Shared mappings: with cache=auto, and Linux 6.6.
+need_mappable() { [[ $(probe map shared "$1" </dev/null) == mapped ]] || skip "no shared mappings here"; } # VOLUME
 parked() { local all; all=$(<"$DMFS_MOUNT/.control/$1/inflight"); echo "${all##* }"; }
 parks() { (($(parked "$1") == $2)); } # VOLUME COUNT
 

@@ -4,6 +4,9 @@
  *   probe fallocate MODE OFFSET LENGTH FILE
  *   probe seek data|hole OFFSET FILE
  *   probe map shared|private FILE    for each line of input: the first 16 bytes, now
+ *   probe store TEXT FILE            into a shared mapping; then waits for the end of its input
+ *   probe alarm read|again|write|sync FILE    4 KiB at the beginning, while a handled SIGALRM
+ *                                    comes; again: the second read of an open file
  *   probe aio COUNT FILE             that many reads at once, without a thread for each
  *   probe truncate SIZE FILE
  */
@@ -11,12 +14,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 static int answer(long result)
@@ -57,6 +62,44 @@ static int show_map(const char *how, const char *path)
 	return 0;
 }
 
+static int store(const char *text, const char *path)
+{
+	int fd = open_or_die(path, O_RDWR);
+	char *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED)
+		return answer(-1);
+	memcpy(at, text, strlen(text));
+	printf("stored\n");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	return 0;
+}
+
+static void came(int number)
+{
+	(void)number;
+	printf("alarm ");
+}
+
+/* The system call by itself: no library tries it again. */
+static int call_with_alarm(const char *what, const char *path)
+{
+	static char block[4096];
+	struct sigaction handled = {.sa_handler = came, .sa_flags = SA_RESTART};
+	struct itimerval soon = {.it_value = {.tv_usec = 300000}};
+	int fd = open_or_die(path, !strcmp(what, "read") || !strcmp(what, "again") ? O_RDONLY : O_RDWR);
+	if (!strcmp(what, "again") && pread(fd, block, sizeof block, 0) < 0)
+		return answer(-1);
+	sigaction(SIGALRM, &handled, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	if (!strcmp(what, "read") || !strcmp(what, "again"))
+		return answer(pread(fd, block, sizeof block, 0));
+	if (!strcmp(what, "write"))
+		return answer(pwrite(fd, block, sizeof block, 0));
+	return answer(fsync(fd));
+}
+
 static int read_at_once(long count, const char *path)
 {
 	int fd = open_or_die(path, O_RDONLY | O_DIRECT);
@@ -95,6 +138,10 @@ int main(int argc, char **argv)
 		return answer(lseek(open_or_die(argv[4], O_RDONLY), atoll(argv[3]), strcmp(argv[2], "data") ? SEEK_HOLE : SEEK_DATA));
 	if (argc == 4 && !strcmp(argv[1], "map"))
 		return show_map(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "store"))
+		return store(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "alarm"))
+		return call_with_alarm(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "aio"))
 		return read_at_once(atol(argv[2]), argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "truncate"))

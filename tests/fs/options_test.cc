@@ -10,7 +10,7 @@ TEST_CASE("words of -o are separated by commas, and a backslash quotes one") {
     Options options;
     options.parse("backing=direct,cache=auto,threads=3,,park_timeout=9,poll,truncate=refuse");
     CHECK(options.direct);
-    CHECK(options.page_cache);
+    CHECK(options.shared_mmap);
     CHECK(options.threads == 3);
     CHECK(options.park_seconds == 9);
     CHECK(options.poll);

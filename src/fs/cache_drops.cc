@@ -1,0 +1,49 @@
+#include "fs/cache_drops.h"
+
+#include <thread>
+
+namespace dmfs::fs {
+
+Task<Status> CacheDrops::drop(uint64_t volume, Cancel* cancel) {
+    std::shared_ptr<Counts> counts;
+    uint64_t mine = 0;
+    {
+        std::lock_guard guard(mutex_);
+        std::shared_ptr<Counts>& entry = at_work_[volume];
+        bool begins = !entry;
+        if (begins) entry = std::make_shared<Counts>();
+        counts = entry;
+        mine = ++counts->asked;
+        if (begins) std::thread([this, volume, counts] { work(volume, counts); }).detach();
+    }
+    std::function<bool()> must_wait = [&] {
+        std::lock_guard guard(mutex_);
+        return counts->done < mine;
+    };
+    Status status = co_await waiting_.wait(must_wait, cancel);
+    while (status && must_wait()) status = co_await waiting_.wait(must_wait, cancel);
+    co_return status;
+}
+
+void CacheDrops::work(uint64_t volume, const std::shared_ptr<Counts>& counts) {
+    std::unique_lock lock(mutex_);
+    while (counts->done < counts->asked) {
+        uint64_t asked = counts->asked;
+        lock.unlock();
+        call_(volume);
+        lock.lock();
+        counts->done = asked;
+        lock.unlock();
+        waiting_.wake_all();
+        lock.lock();
+    }
+    at_work_.erase(volume);
+    idle_.notify_all();
+}
+
+void CacheDrops::stop() {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return at_work_.empty(); });
+}
+
+}  // namespace dmfs::fs

@@ -136,7 +136,7 @@ Task<Status> Cow::begin_preserving(Chunk chunk, Chunk behind, Cancel* cancel, Co
         if (!full && needs == 0) co_return kOk;
         Status status(ENOSPC);
         if (!full) {
-            Task<Status> waiting = room_->wait(needs, Room::Who::origin, cancel);
+            Task<Status> waiting = room_->wait(needs, Headroom::Who::origin, cancel);
             status = co_await waiting;
         }
         if (status) continue;

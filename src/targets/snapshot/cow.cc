@@ -35,7 +35,7 @@ Cow::Cow(Executor& executor, std::shared_ptr<Device> origin, std::shared_ptr<Dev
       origin_(std::move(origin)),
       device_(std::move(device)),
       store_(std::move(store)),
-      room_(std::make_shared<Room>(executor, device_)),
+      room_(std::make_shared<Headroom>(executor, device_)),
       origin_sectors_(origin_->size()),
       readers_gone_(executor),
       writers_gone_(executor),
@@ -389,7 +389,7 @@ Task<Status> Cow::write_behind(std::shared_ptr<Copy> copy, Bio bio) {
 
 // For its first chunk there is no room yet.
 Task<Status> Cow::write_when_room(Bio bio, Sector needs) {
-    Task<Status> waiting = room_->wait(needs, Room::Who::snapshot, bio.cancel);
+    Task<Status> waiting = room_->wait(needs, Headroom::Who::snapshot, bio.cancel);
     Status status = co_await waiting;
     if (!status) co_return status;
     Task<Status> writing = write(bio);

@@ -19,7 +19,7 @@
 // A crash before the commit leaves the origin's chunk as it was; behind it, the copy.
 // Where a copy cannot be made or written down the snapshot is invalid from then on, which is
 // written down before the origin changes. But where the COW file's file system is full a write to the
-// snapshot is refused, and nothing is lost: room is looked for before anything is done (Room). Only a
+// snapshot is refused, and nothing is lost: room is looked for before anything is done (Headroom). Only a
 // change of the origin makes the snapshot invalid there.
 //
 // Who waits for a copy may be killed; the copy goes on. So its work is nobody's in
@@ -43,7 +43,7 @@
 #include "engine/room.h"
 #include "engine/wait.h"
 #include "targets/snapshot/readings.h"
-#include "targets/snapshot/room.h"
+#include "targets/snapshot/headroom.h"
 #include "targets/snapshot/store.h"
 
 namespace dmfs::snapshot {
@@ -84,7 +84,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
     Task<Status> preserve(Sector from, Sector end, Cancel* cancel);
 
     // What waits for room on the COW file's file system waits no more.
-    void let_go(Room::Who who) { room_->let_go(who); }
+    void let_go(Headroom::Who who) { room_->let_go(who); }
     bool is_short_of_room() const { return room_->is_short(); }
     // The origin could not be flushed when the snapshot was made: what it lost before, the snapshot
     // lost, too. Its next flush fails with `error`, and each flushes the origin until that is done.
@@ -258,7 +258,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
     const std::shared_ptr<Device> origin_;
     const std::shared_ptr<Device> device_;
     const std::unique_ptr<Store> store_;
-    const std::shared_ptr<Room> room_;
+    const std::shared_ptr<Headroom> room_;
     std::atomic<Sector> origin_sectors_;
 
     mutable std::mutex mutex_;  // guards what follows; held for moments, never across a wait

@@ -144,7 +144,7 @@ Task<Status> Origin::add(std::shared_ptr<Cow> cow, Device& device, Cancel* cance
 
 void Origin::let_go() {
     const std::shared_ptr<const Cows> cows = this->cows();
-    for (const std::shared_ptr<Cow>& cow : *cows) cow->let_go(Room::Who::origin);
+    for (const std::shared_ptr<Cow>& cow : *cows) cow->let_go(Headroom::Who::origin);
 }
 
 void Origin::remove(const Cow& cow) {

@@ -172,7 +172,7 @@ Task<Outcome> Row::preresume(Cancel* cancel) {
 }
 
 void Row::presuspend() {
-    if (std::shared_ptr<Cow> cow = claim_.cow()) cow->let_go(Room::Who::snapshot);
+    if (std::shared_ptr<Cow> cow = claim_.cow()) cow->let_go(Headroom::Who::snapshot);
 }
 
 void Row::resume() {

@@ -1,4 +1,4 @@
-#include "targets/snapshot/room.h"
+#include "targets/snapshot/headroom.h"
 
 #include <algorithm>
 #include <utility>
@@ -16,7 +16,7 @@ constexpr int64_t kTries = 60;  // while somebody waits
 
 }  // namespace
 
-Room::Room(Executor& executor, std::shared_ptr<Device> device)
+Headroom::Headroom(Executor& executor, std::shared_ptr<Device> device)
     : executor_(executor),
       device_(std::move(device)),
       space_(device_->space()),
@@ -25,14 +25,14 @@ Room::Room(Executor& executor, std::shared_ptr<Device> device)
       taken_(executor),
       sleepers_(executor) {}
 
-void Room::begin(Sector next, Sector chunk_sectors) {
+void Headroom::begin(Sector next, Sector chunk_sectors) {
     std::lock_guard guard(mutex_);
     least_ = std::max(chunk_sectors, kLeast);
     step_ = std::max(step_, least_);
     if (end_ < next) end_ = next;
 }
 
-void Room::go_on(Sector next) {
+void Headroom::go_on(Sector next) {
     const Sector end = this->end();
     if (end == kEverywhere) return;
     {
@@ -43,14 +43,14 @@ void Room::go_on(Sector next) {
     executor_.spawn(take(shared_from_this()));
 }
 
-bool Room::is_short() const {
+bool Headroom::is_short() const {
     std::lock_guard guard(mutex_);
     return short_since_ != 0;
 }
 
 // Taking.
 
-Task<Status> Room::take(std::shared_ptr<Room> self) {
+Task<Status> Headroom::take(std::shared_ptr<Headroom> self) {
     Status status;
     for (bool again = true; again;) {
         const Sector count = self->next_step();
@@ -62,14 +62,14 @@ Task<Status> Room::take(std::shared_ptr<Room> self) {
     co_return status;
 }
 
-Sector Room::next_step() const {
+Sector Headroom::next_step() const {
     const Sector size = device_->size();
     std::lock_guard guard(mutex_);
     return size > end_ ? std::min(step_, size - end_) : 0;
 }
 
 // Whether it is to be tried with less.
-bool Room::took(Sector count, Status status) {
+bool Headroom::took(Sector count, Status status) {
     bool less = false, relief = false;
     {
         std::lock_guard guard(mutex_);
@@ -101,7 +101,7 @@ bool Room::took(Sector count, Status status) {
 // Waiting.
 
 // Somebody has found no room.
-int64_t Room::patience_ends() {
+int64_t Headroom::patience_ends() {
     const bool in_vain = too_small_ || space_.wait_ns == 0;
     if (short_since_ == 0) {
         short_since_ = executor_.now_ns();
@@ -114,7 +114,7 @@ int64_t Room::patience_ends() {
     return in_vain ? 0 : short_since_ + space_.wait_ns;
 }
 
-Task<Status> Room::wait(Sector needed, Who who, Cancel* cancel) {
+Task<Status> Headroom::wait(Sector needed, Who who, Cancel* cancel) {
     const std::atomic<uint64_t>& times = let_go_[static_cast<size_t>(who)];
     const uint64_t before = times;
     std::function<bool()> must_wait = [this] {
@@ -147,7 +147,7 @@ Task<Status> Room::wait(Sector needed, Who who, Cancel* cancel) {
     co_return kOk;
 }
 
-void Room::let_go(Who who) {
+void Headroom::let_go(Who who) {
     ++let_go_[static_cast<size_t>(who)];
     sleepers_.let_go(static_cast<uint64_t>(who));
 }

@@ -1,4 +1,4 @@
-// Room: what a COW file has of its file system, taken ahead of its use, and who waits for more.
+// Headroom: what a COW file has of its file system, taken ahead of its use, and who waits for more.
 //
 //     |  in use      |  taken ahead       |  holes                  |
 //                   next                 end                     its size
@@ -26,12 +26,12 @@ namespace dmfs::snapshot {
 // Whether an error says that the file system is full.
 constexpr bool no_room(Status status) { return status.error() == ENOSPC || status.error() == EDQUOT; }
 
-class Room : public std::enable_shared_from_this<Room> {
+class Headroom : public std::enable_shared_from_this<Headroom> {
   public:
     // For whom a wait is: each has its own end of waiting.
     enum class Who : uint64_t { snapshot, origin };
 
-    Room(Executor& executor, std::shared_ptr<Device> device);
+    Headroom(Executor& executor, std::shared_ptr<Device> device);
 
     // The sectors before `next` are in use, and so have their room. Chunks are taken behind it.
     void begin(Sector next, Sector chunk_sectors);
@@ -49,7 +49,7 @@ class Room : public std::enable_shared_from_this<Room> {
     bool is_short() const;
 
   private:
-    static Task<Status> take(std::shared_ptr<Room> self);
+    static Task<Status> take(std::shared_ptr<Headroom> self);
     Sector next_step() const;
     bool took(Sector count, Status status);
     // Under the mutex.

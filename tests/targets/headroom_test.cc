@@ -1,13 +1,13 @@
-// Room on a full file system: who waits, who is refused, and what a snapshot loses: nothing, unless
+// Headroom on a full file system: who waits, who is refused, and what a snapshot loses: nothing, unless
 // its origin changes.
 
-#include "targets/snapshot/room.h"
+#include "targets/snapshot/headroom.h"
 
 #include "targets/snapshot_world.h"
 
 using namespace dmfs;
 using namespace dmfs::test;
-using snapshot::Room;
+using snapshot::Headroom;
 
 namespace {
 
@@ -41,14 +41,14 @@ class SparseFile final : public Device {
 
 struct RoomWorld {
     explicit RoomWorld(Space space)
-        : file(std::make_shared<SparseFile>(space)), room(std::make_shared<Room>(*executor, file)) {
+        : file(std::make_shared<SparseFile>(space)), room(std::make_shared<Headroom>(*executor, file)) {
         room->begin(16, 8);
     }
-    Status wait(Sector needed) { return run(*executor, room->wait(needed, Room::Who::snapshot, nullptr)); }
+    Status wait(Sector needed) { return run(*executor, room->wait(needed, Headroom::Who::snapshot, nullptr)); }
 
     Running executor;
     std::shared_ptr<SparseFile> file;
-    std::shared_ptr<Room> room;
+    std::shared_ptr<Headroom> room;
 };
 
 }  // namespace
@@ -82,7 +82,7 @@ TEST_CASE("who needs room that is not there waits for it, and for so long") {
     RoomWorld world({1024, 500 * kMs});
     const int64_t began = world.executor->now_ns();
     SECTION("until there is some") {
-        auto waiting = begin(*world.executor, world.room->wait(24, Room::Who::snapshot, nullptr));
+        auto waiting = begin(*world.executor, world.room->wait(24, Headroom::Who::snapshot, nullptr));
         CHECK(soon([&] { return world.room->is_short(); }));
         world.file->free = 4096;
         CHECK(waiting.get());
@@ -97,7 +97,7 @@ TEST_CASE("who needs room that is not there waits for it, and for so long") {
     }
     SECTION("until it is killed") {
         Cancel cancel;
-        auto waiting = begin(*world.executor, world.room->wait(24, Room::Who::snapshot, &cancel));
+        auto waiting = begin(*world.executor, world.room->wait(24, Headroom::Who::snapshot, &cancel));
         CHECK(soon([&] { return world.room->is_short(); }));
         cancel.request();
         CHECK(waiting.get() == Status(EINTR));
@@ -111,13 +111,13 @@ TEST_CASE("nobody waits for room that cannot come, nor when the wait is ended") 
         CHECK(world.wait(24) == Status(ENOSPC));
     }
     SECTION("let go") {
-        auto waiting = begin(*world.executor, world.room->wait(24, Room::Who::snapshot, nullptr));
+        auto waiting = begin(*world.executor, world.room->wait(24, Headroom::Who::snapshot, nullptr));
         CHECK(soon([&] { return world.room->is_short(); }));
         a_moment();
-        world.room->let_go(Room::Who::origin);
+        world.room->let_go(Headroom::Who::origin);
         a_moment();
         CHECK_FALSE(waiting.done());
-        world.room->let_go(Room::Who::snapshot);
+        world.room->let_go(Headroom::Who::snapshot);
         CHECK(waiting.get() == Status(ENOSPC));
     }
     SECTION("a file system that knows nothing of it") {

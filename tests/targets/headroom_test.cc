@@ -20,7 +20,7 @@ class SparseFile final : public Device {
     Task<Status> io(Bio) override { return Task<Status>::ready(kOk); }
     Sector size() const override { return 4096; }
     Limits limits() const override { return {}; }
-    Extent extent(Sector) override { return {true, size()}; }
+    Extent extent(Sector, Look&) override { return {true, size()}; }
     std::string name() const override { return "file"; }
     std::optional<DeviceNumber> number() const override { return {}; }
     Space space() const override { return space_; }

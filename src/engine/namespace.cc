@@ -36,7 +36,8 @@ Namespace::~Namespace() {
         std::vector<std::shared_ptr<Volume>> below;
         if (std::shared_ptr<Table> table = volume->live())
             for (const std::shared_ptr<Device>& device : table->devices())
-                if (auto* each = dynamic_cast<Volume*>(device.get())) below.push_back(each->shared_from_this());
+                if (auto* each = dynamic_cast<Volume*>(device.get()))
+                    below.push_back(each->shared_from_this());
         executor_.spawn(end(std::move(volume)));
         std::unique_lock lock(mutex_);
         all_closed_.wait(lock, [this] { return closing_ == 0; });

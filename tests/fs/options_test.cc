@@ -41,9 +41,10 @@ TEST_CASE("what mount(8)'s users expect is taken") {
 
 TEST_CASE("an option that is not there is refused with what there is") {
     Options options;
-    for (const char* words : {"nosuch", "backing=ram", "cache=", "executor=fast", "threads=x", "threads=65",
-                              "threads=-1", "park_timeout=1s", "space_ahead=much", "space_ahead=2T",
-                              "space_wait=1m", "truncate=no", "allow_other=maybe", "ro", "allow_other,allow_root"}) {
+    for (const char* words :
+         {"nosuch", "backing=ram", "cache=", "executor=fast", "threads=x", "threads=65", "threads=-1",
+          "park_timeout=1s", "space_ahead=much", "space_ahead=2T", "space_wait=1m", "truncate=no",
+          "allow_other=maybe", "ro", "allow_other,allow_root"}) {
         INFO(words);
         Options fresh;
         CHECK_THROWS_AS(fresh.parse(words), Refused);

@@ -44,7 +44,9 @@ struct RoomWorld {
         : file(std::make_shared<SparseFile>(space)), room(std::make_shared<Headroom>(*executor, file)) {
         room->begin(16, 8);
     }
-    Status wait(Sector needed) { return run(*executor, room->wait(needed, Headroom::Who::snapshot, nullptr)); }
+    Status wait(Sector needed) {
+        return run(*executor, room->wait(needed, Headroom::Who::snapshot, nullptr));
+    }
 
     Running executor;
     std::shared_ptr<SparseFile> file;

@@ -42,8 +42,8 @@
 #include "engine/executor.h"
 #include "engine/room.h"
 #include "engine/wait.h"
-#include "targets/snapshot/readings.h"
 #include "targets/snapshot/headroom.h"
+#include "targets/snapshot/readings.h"
 #include "targets/snapshot/store.h"
 
 namespace dmfs::snapshot {

@@ -186,17 +186,18 @@ bool Volume::removed() const {
     return removed_;
 }
 
-// As the kernel counts: a volume opens a device once, however many of its tables have it.
+// As the kernel counts: a volume opens a device once for each mode, however many of its tables have it.
 unsigned Volume::open_count() const {
     std::lock_guard guard(space_.mutex_);
     unsigned count = open_count_;
     for (const auto& [name, user] : space_.names_) {
-        unsigned tables = 0;
+        unsigned opens[2] = {};  // by read-only and writable tables
         for (const Table* table : {user->live_.get(), user->inactive_.get(), user->incoming_.get()})
             if (table != nullptr)
                 for (const std::shared_ptr<Device>& device : table->devices())
-                    tables += device.get() == this ? 1 : 0;
-        if (tables > 1) count -= std::min(count, tables - 1);
+                    opens[table->writable()] += device.get() == this ? 1 : 0;
+        for (unsigned each : opens)
+            if (each > 1) count -= std::min(count, each - 1);
     }
     return count;
 }

@@ -175,11 +175,26 @@ static void answer(long rc, uint64_t count)
 		puts("  ok");
 }
 
+/* Until all is read, or an error: dmfs gives what lies before a bad sector, and the error next time. */
+static ssize_t read_all(int fd, void *to, size_t bytes, off_t at)
+{
+	size_t done = 0;
+	while (done < bytes) {
+		ssize_t n = pread(fd, (char *)to + done, bytes - done, at + done);
+		if (n < 0)
+			return n;
+		if (n == 0)
+			break;
+		done += n;
+	}
+	return done;
+}
+
 /* One request; on an error halve it, so that the answer names sectors. A half
  * that is no longer a whole logical block (EINVAL) keeps the whole's error. */
 static void read_range(int fd, uint64_t at, uint64_t count, int whole)
 {
-	ssize_t n = pread(fd, buf, count * SECTOR, at * SECTOR);
+	ssize_t n = read_all(fd, buf, count * SECTOR, at * SECTOR);
 	int err = n < 0 ? errno : EIO;
 	if (n == (ssize_t)(count * SECTOR)) {
 		for (uint64_t i = 0; i < count; i++)
@@ -233,7 +248,7 @@ int main(int argc, char **argv)
 		memset(buf, 0, b * SECTOR);
 		answer(pwrite(must_open(path, O_WRONLY), buf, b * SECTOR, a * SECTOR), b);
 	} else if (!strcmp(verb, "read")) {
-		ssize_t n = pread(must_open(path, O_RDONLY), buf, b * SECTOR, a * SECTOR);
+		ssize_t n = read_all(must_open(path, O_RDONLY), buf, b * SECTOR, a * SECTOR);
 		if (n != (ssize_t)(b * SECTOR)) {
 			answer(n, b);
 		} else {

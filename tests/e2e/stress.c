@@ -172,18 +172,30 @@ static void do_seek(void)
 		wrong("SEEK_HOLE gave %lld, where there is data", (long long)hole);
 }
 
-/* A volume has the size that its table says: nothing but that may be asked for. */
+/* A volume has the size that its table says. It is cut where zeros follow, and nowhere else; O_TRUNC
+ * makes zeros of all of it. */
 static void do_truncate(void)
 {
 	note("truncate");
 	if (ftruncate(plain, size) != 0)
 		wrong("ftruncate to the same size: %s", strerror(errno));
-	off_t other = 1 + (off_t)pick((uint64_t)size * 2);
-	if (other != size && (ftruncate(plain, other) == 0 || errno != EINVAL))
-		wrong("ftruncate to %lld is not refused with EINVAL", (long long)other);
+	off_t beyond = size + 1 + (off_t)pick((uint64_t)size);
+	if (ftruncate(plain, beyond) == 0 || errno != EFBIG)
+		wrong("ftruncate to %lld is not refused with EFBIG", (long long)beyond);
+	off_t data_end = size;
+	while (data_end > 0 && shadow[data_end - 1] == 0)
+		data_end--;
+	if (data_end > 1 && (ftruncate(plain, data_end - 1) == 0 || errno != EPERM))
+		wrong("ftruncate to %lld, before the last data, is not refused with EPERM", (long long)data_end - 1);
+	if (data_end > 0 && ftruncate(plain, data_end) != 0)
+		wrong("ftruncate to %lld, where zeros follow: %s", (long long)data_end, strerror(errno));
+	if (pick(8) != 0)
+		return;
+	note("open with O_TRUNC");
 	int fd = open(path, O_RDWR | O_TRUNC);
 	if (fd < 0)
 		wrong("open with O_TRUNC: %s", strerror(errno));
+	memset(shadow, 0, (size_t)size);
 	struct stat found;
 	if (fstat(fd, &found) != 0 || found.st_size != size)
 		wrong("the size is %lld after O_TRUNC", (long long)found.st_size);

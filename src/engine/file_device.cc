@@ -320,6 +320,7 @@ Operation FileDevice::operation(Operation::Kind kind, const Bio& bio) const {
 Operation FileDevice::fallocation(int mode, const Bio& bio) const {
     Operation operation = this->operation(Operation::Kind::fallocate, bio);
     operation.mode = mode | FALLOC_FL_KEEP_SIZE;
+    if (number_ && holding_) operation.fd = holding_->fd();
     return operation;
 }
 

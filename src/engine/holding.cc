@@ -63,7 +63,8 @@ std::shared_ptr<Holding> hold_block(int fd, const std::string& name) {
         throw Refused(EBUSY, name + " is busy: it is mounted on " + where, "umount " + where);
     int own = -1;
     int error = patiently([&] {
-        own = open_again(fd, O_RDONLY | O_EXCL);
+        own = open_again(fd, O_RDWR | O_EXCL);
+        if (own < 0 && errno != EBUSY) own = open_again(fd, O_RDONLY | O_EXCL);
         return own >= 0 ? 0 : errno;
     });
     if (error == EBUSY)

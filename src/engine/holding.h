@@ -28,6 +28,9 @@ class Holding {
     Holding& operator=(const Holding&) = delete;
     ~Holding();
 
+    // Of a block device: writable where that may be. The kernel lets nobody else punch holes.
+    int fd() const { return fd_; }
+
   private:
     const int fd_;
 };

@@ -4,7 +4,7 @@
 //
 //     region 0   |--area--|--area--|--area-|      @stats_create START+LENGTH STEP
 //
-// dmstats(8) and `dmfs message VOLUME 0 @stats_...` speak to it.
+// `dmfs message VOLUME 0 @stats_...` speaks to it. dmstats(8) asks by ioctl(2), which no FUSE file has.
 //
 // All statistics of the process together, which is those of a mount, take a limited memory;
 // no loop over areas that a message asks for keeps requests waiting for long.

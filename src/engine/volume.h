@@ -7,7 +7,8 @@
 //
 // A request passes the gate, the live table maps it, it leaves the gate. A table is
 // exchanged only while the gate is closed and nobody is inside, so a request meets
-// one table and a table is never destroyed under a request.
+// one table and a table is never destroyed under a request. Requests are in volume.cc, the control
+// operations in volume_control.cc and volume_insert.cc.
 //
 // What the names are and who stands on whom is the Namespace's; its mutex guards the
 // members marked so.

@@ -26,6 +26,7 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
+constexpr std::chrono::milliseconds kLookPatience{500};
 constexpr std::chrono::seconds kUnmountPatience{10};
 
 // The path as /proc/self/mountinfo writes it. The last part is not followed: it
@@ -137,10 +138,15 @@ int umount(Invocation& invocation) {
     bool lazy = invocation.options.lazy;
     if (chdir("/") != 0) throw Refused(errno, "cannot leave this folder");  // which may be in the mount
     if (geteuid() == 0) {
-        if (::umount2(path.c_str(), UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) != 0) {
-            if (errno == EBUSY) refuse_busy(path);
-            throw Refused(errno, "cannot unmount " + path);
+        // Others may look at it just now: `dmfs doctor`, or a mount that asks what this one stands on.
+        int error = 0;
+        for (auto until = std::chrono::steady_clock::now() + kLookPatience;;) {
+            error = ::umount2(path.c_str(), UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) != 0 ? errno : 0;
+            if (error != EBUSY || std::chrono::steady_clock::now() > until) break;
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
         }
+        if (error == EBUSY) refuse_busy(path);
+        if (error != 0) throw Refused(error, "cannot unmount " + path);
     } else if (!unmount_by_helper(path, lazy)) {
         if (!users_of(path).empty()) refuse_busy(path);
         throw Refused(EPERM, "fusermount3 cannot unmount " + path,

@@ -33,7 +33,7 @@ mode_t without_umask(mode_t mode) {
 void replace(const std::string& path, std::string_view text, mode_t mode) {
     std::string temporary = path + ".XXXXXX";
     OpenFile file(::mkostemp(temporary.data(), O_CLOEXEC));
-    if (!file.good()) throw Refused(errno, "cannot make " + temporary);
+    if (!file.good()) throw Refused(errno, "cannot write " + path);
     int error = ::fchmod(file.fd(), mode) != 0 ? errno : 0;
     if (error == 0) error = write_and_close(file, text, true);
     if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;

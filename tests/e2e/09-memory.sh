@@ -33,7 +33,7 @@ under_pressure() { # MOUNT-OPTIONS MEGABYTES
 	group=$group/dmfs-e2e-$$
 	mkdir "$group" 2>/dev/null || skip "no cgroup can be made"
 	echo "$group" >cgroup
-	echo 256M >"$group/memory.limit_in_bytes"
+	echo 384M >"$group/memory.limit_in_bytes" # payload that waits may take 256 MiB of it
 	image $(($2 + 512))M a.img
 	mount_dmfs "$T/mnt" -o "$1"
 	new_volume v "0 $((($2 + 512) * 2048)) linear $T/a.img 0"

@@ -23,9 +23,10 @@ test_io_flusher() {
 	done
 }
 
-# The daemon has 256 MiB, and so has who writes 2 GiB of files through a loop device: both
-# together where the daemon may be an I/O flusher. Where it may not, no daemon can live in
-# the group of its own writer: its memory is reclaimed by waiting for pages it has to write.
+# The daemon has 384 MiB, of which payload that waits may take 256, and so has who writes 2 GiB of
+# files through a loop device: both together where the daemon may be an I/O flusher. Where it may not,
+# no daemon can live in the group of its own writer: its memory is reclaimed by waiting for pages it
+# has to write.
 under_pressure() { # MOUNT-OPTIONS MEGABYTES
 	need_loop
 	local group=/sys/fs/cgroup/memory
@@ -33,7 +34,7 @@ under_pressure() { # MOUNT-OPTIONS MEGABYTES
 	group=$group/dmfs-e2e-$$
 	mkdir "$group" 2>/dev/null || skip "no cgroup can be made"
 	echo "$group" >cgroup
-	echo 384M >"$group/memory.limit_in_bytes" # payload that waits may take 256 MiB of it
+	echo 384M >"$group/memory.limit_in_bytes"
 	image $(($2 + 512))M a.img
 	mount_dmfs "$T/mnt" -o "$1"
 	new_volume v "0 $((($2 + 512) * 2048)) linear $T/a.img 0"

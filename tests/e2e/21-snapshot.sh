@@ -1059,9 +1059,10 @@ test_large_and_sparse() {
 	dd if=mnt/coarse bs=64K skip=$(((8 << 24) - 32)) status=none | cmp - <(head -c 2M /dev/zero)
 	dd if=mnt/big bs=64K skip=$((4 << 24)) count=32 status=none | cmp - <(head -c 2M /dev/zero)
 	dd if=mnt/before bs=64K skip=$((4 << 24)) count=32 status=none | cmp - old
+	# Its room is taken ahead, 64 MiB at a time.
 	note "8 TiB: $took ms, $(($(rss) - before)) kB of memory, $(($(stat -c %b before.cow) / 2)) kB of file"
 	(($(rss) - before < 8192)) || fail "$(($(rss) - before)) kB of memory for snapshots of 8 TiB"
-	(($(stat -c %b before.cow) < 16384)) || fail "$(stat -c %b before.cow) blocks of COW file"
+	(($(stat -c %b before.cow) <= 128 << 11)) || fail "$(stat -c %b before.cow) blocks of COW file"
 	dmfs save saved.toml
 	unmount_dmfs
 	begin=${EPOCHREALTIME/./}

@@ -16,7 +16,10 @@ uint64_t BlockCounts::known(Volume& volume) {
     std::lock_guard guard(mutex_);
     auto found = counts_.find(volume.id());
     bool is_known = found != counts_.end() && found->second->known;
-    return is_known ? std::min<uint64_t>(found->second->blocks, volume.size()) : volume.size();
+    if (!is_known) return volume.size();
+    uint64_t blocks = std::min<uint64_t>(found->second->blocks, volume.size());
+    // Programs take a file without blocks for empty and read nothing: not on an old word.
+    return blocks == 0 && found->second->asking ? std::min<uint64_t>(1, volume.size()) : blocks;
 }
 
 void BlockCounts::forget(uint64_t id) {
@@ -34,8 +37,8 @@ Task<Status> BlockCounts::renew(std::shared_ptr<VolumeFile> file) {
         std::shared_ptr<Count>& entry = counts_[file->volume().id()];
         if (!entry) entry = std::make_shared<Count>();
         count = entry;
-        bool never = count->asked == Moment();
-        if (!count->asking && (never || now - count->asked >= kFresh) && asking_ < kMostAsking) {
+        bool renews = count->asked == Moment() || count->blocks == 0 || now - count->asked >= kFresh;
+        if (!count->asking && renews && asking_ < kMostAsking) {
             ask_now = true;
             count->asking = true;
             count->asked = now;

@@ -193,8 +193,7 @@ uint64_t VolumeFile::blocks(Cancel* cancel) {
     auto now = std::chrono::steady_clock::now();
     {
         std::lock_guard guard(mutex_);
-        if (blocks_renewed_ != std::chrono::steady_clock::time_point() &&
-            now - blocks_renewed_ < kBlocksFresh)
+        if (blocks_ > 0 && now - blocks_renewed_ < kBlocksFresh)
             return std::min(blocks_, volume_->size());
     }
     Sector end = volume_->size();

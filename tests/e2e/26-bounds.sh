@@ -10,7 +10,7 @@ test_payload_of_parked_writes() {
 	dmfs suspend v
 	fio --name=a --filename="$T/mnt/v" --filesize=4G --size=1500M --rw=write --bs=1M --ioengine=libaio --iodepth=1500 \
 		--direct=1 --verify=crc32c --do_verify=0 >fio.out 2>&1 & local fio=$!
-	many_wait() { (($(parked v) >= 1200)); }
+	many_wait() { (($(parked v) >= 900)); }
 	until_true 30 many_wait || fail "only $(parked v) wait"
 	(($(memory_of "$SERVER") < 600)) || fail "the daemon has $(memory_of "$SERVER") MiB"
 	timeout 5 dmfs resume v

@@ -47,11 +47,6 @@ void Backings::watch(std::function<void()> replace) {
     thread_ = std::thread([this] { run(); });
 }
 
-void Backings::end_waits() {
-    std::lock_guard guard(mutex_);
-    for (Flights* each : all_) each->let_go(0);
-}
-
 void Backings::abandoned(const Identity& identity, bool changes) {
     std::lock_guard guard(abandoned_mutex_);
     all_abandoned_++;

@@ -47,9 +47,6 @@ class Backings {
     void watch(std::function<void()> replace);
     void unwatch();
 
-    // Everybody who waits for one of them gets EIO.
-    void end_waits();
-
     // Operations that nobody waits for any more; `changes`: it writes.
     void abandoned(const Identity& identity, bool changes);
     void landed(const Identity& identity, bool changes);

@@ -41,9 +41,14 @@ void CacheDrops::work(uint64_t volume, const std::shared_ptr<Counts>& counts) {
     idle_.notify_all();
 }
 
-void CacheDrops::stop() {
+CacheDrops::~CacheDrops() {
     std::unique_lock lock(mutex_);
     idle_.wait(lock, [this] { return at_work_.empty(); });
+}
+
+bool CacheDrops::stop(std::chrono::milliseconds patience) {
+    std::unique_lock lock(mutex_);
+    return idle_.wait_for(lock, patience, [this] { return at_work_.empty(); });
 }
 
 }  // namespace dmfs::fs

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -23,14 +24,16 @@ class CacheDrops {
         : call_(std::move(call)), waiting_(executor) {}
     CacheDrops(const CacheDrops&) = delete;
     CacheDrops& operator=(const CacheDrops&) = delete;
-    ~CacheDrops() { stop(); }
+    // Waits for the threads.
+    ~CacheDrops();
 
     // Afterwards a whole call for `volume` has been made since this began. EINTR: cancelled.
     Task<Status> drop(uint64_t volume, Cancel* cancel);
     // Those who wait get EIO.
     void end_waits() { waiting_.wake_all(Status(EIO)); }
-    // Waits for the threads: when the connection is gone no call lasts.
-    void stop();
+    // Waits for the threads: when the connection is gone no call lasts, unless the kernel still waits
+    // for pages to be written. False: one of them is still at work.
+    bool stop(std::chrono::milliseconds patience);
 
   private:
     struct Counts {

@@ -16,10 +16,13 @@ namespace dmfs::fs {
 
 namespace {
 
-// Clients have their answers within five seconds of a SIGTERM.
-constexpr std::chrono::milliseconds kAnswerPatience{2500};
-constexpr std::chrono::milliseconds kBackingPatience{1000};
+// Clients have their answers within five seconds of a SIGTERM: for so long they wait for what is
+// slow, and then so long for what is to tell them so.
+constexpr std::chrono::milliseconds kAnswerPatience{2000};
+constexpr std::chrono::milliseconds kEndPatience{1000};
+// What nobody waits for may take longer.
 constexpr std::chrono::milliseconds kFinishPatience{30'000};
+constexpr std::chrono::milliseconds kNoticePatience{1000};
 constexpr int64_t kNsPerSecond = 1'000'000'000;
 
 }  // namespace
@@ -59,19 +62,12 @@ void FileSystem::end_waits() {
     stop_traces();
 }
 
-// Waits for all requests, also, after a while, for those that wait for what does not answer:
-// they fail with EIO. What hangs on threads for that has nobody waiting for it.
-bool FileSystem::drain(std::chrono::milliseconds patience, std::chrono::milliseconds for_backings) {
-    Executor& executor = dm_.volumes().executor();
-    auto begun = std::chrono::steady_clock::now();
-    auto drained = [&] {
-        return executor.running() <= executor.blocking().busy() + executor.operating().busy();
-    };
-    while (!drained()) {
-        auto waited = std::chrono::steady_clock::now() - begun;
-        if (waited >= patience) return false;
+// Until `ended`, with nobody parked meanwhile. False: it has lasted longer than `patience`.
+bool FileSystem::drain(std::chrono::milliseconds patience, const std::function<bool()>& ended) {
+    auto until = std::chrono::steady_clock::now() + patience;
+    while (!ended()) {
+        if (std::chrono::steady_clock::now() >= until) return false;
         end_waits();
-        if (waited >= for_backings) executor.backings().end_waits();
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     return true;
@@ -84,6 +80,9 @@ void FileSystem::stop_traces() {
 }
 
 Task<Status> FileSystem::flush_last(std::shared_ptr<Volume> volume) {
+    // It may hang, and the others shall be flushed meanwhile.
+    Blocking::Enter enter = volume->executor().operating().enter();
+    co_await enter;
     Bio flush;
     flush.op = Op::flush;
     Task<Status> flushing = volume->io(flush);
@@ -93,16 +92,26 @@ Task<Status> FileSystem::flush_last(std::shared_ptr<Volume> volume) {
     co_return status;
 }
 
-bool FileSystem::answer_all() { return drain(kAnswerPatience, kBackingPatience); }
+// What a target does for itself is left alone: that it is slow now must not break a snapshot.
+bool FileSystem::answer_all() {
+    Executor& executor = dm_.volumes().executor();
+    if (drain(kAnswerPatience, [&] { return executor.running() == 0; })) return true;
+    return drain(kEndPatience, [&] {
+        waiting_.end_all();
+        return executor.running() == 0;
+    });
+}
 
 bool FileSystem::finish() {
     Executor& executor = dm_.volumes().executor();
     // A suspended volume was flushed when it was suspended.
     for (const auto& volume : dm_.volumes().volumes())
         if (volume->live() && !volume->suspended()) spawn(flush_last(volume));
-    auto hangs = [&] { return executor.backings().abandoned() > 0 || executor.backings().stuck() > 0; };
-    bool finished = drain(hangs() ? kAnswerPatience : kFinishPatience, kFinishPatience);
-    finished = finished && executor.running() == 0 && !hangs();
+    // Also for what was abandoned, and lands on a disk that is only slow.
+    bool finished = drain(kFinishPatience, [&] {
+        waiting_.end_all();
+        return executor.running() == 0 && executor.backings().abandoned() == 0;
+    });
     if (!finished)
         log_line(Severity::error, "requests are still under way at what does not answer: leaving them");
     // What tables still write when they are closed is not to be held by a volume below.
@@ -110,9 +119,13 @@ bool FileSystem::finish() {
     return finished;
 }
 
-void FileSystem::stop_notices() {
+bool FileSystem::end_drops() {
+    return drain(kNoticePatience, [this] { return drops_.stop(std::chrono::milliseconds(1)); });
+}
+
+bool FileSystem::stop_notices() {
     notifier_.stop();
-    drops_.stop();
+    return drops_.stop(kNoticePatience);
 }
 
 // Nodes.

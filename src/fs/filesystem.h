@@ -37,10 +37,13 @@ class FileSystem final : public NamespaceObserver {
     // No request is taken any more: ends those that wait, within seconds, also for what does not
     // answer. False: some have no answer yet.
     bool answer_all();
-    // Behind that: makes everything durable. False: something is still under way.
+    // Behind that: makes everything durable, for which it may take half a minute. False: something
+    // is still under way.
     bool finish();
-    // Behind the unmount: nothing is told to the kernel any more.
-    void stop_notices();
+    // While requests are still taken: the kernel has written what was mapped. False: it still does.
+    bool end_drops();
+    // Behind the unmount: nothing is told to the kernel any more. False: it still is.
+    bool stop_notices();
 
     void event_raised(Volume& volume) override;
     void removed(Volume& volume) override;
@@ -100,7 +103,7 @@ class FileSystem final : public NamespaceObserver {
     Task<Status> drop_cache(const Volume& volume, Cancel* cancel);
     bool is_open(uint64_t volume);
     void end_waits();
-    bool drain(std::chrono::milliseconds patience, std::chrono::milliseconds for_backings);
+    bool drain(std::chrono::milliseconds patience, const std::function<bool()>& ended);
     void stop_traces();
     static Task<Status> flush_last(std::shared_ptr<Volume> volume);
     void spawn(Task<Status> task) { dm_.volumes().executor().spawn(std::move(task)); }

@@ -67,15 +67,17 @@ class Loops {
         std::lock_guard guard(mutex_);
         return error_;
     }
-    // Ends all, once fuse_session_exit() was called. False: one still hangs.
-    bool stop(std::chrono::milliseconds patience) {
+    // Ends all. False: one still hangs.
+    bool stop(fuse_session* session, std::chrono::milliseconds patience) {
         std::unique_lock lock(mutex_);
         auto until = std::chrono::steady_clock::now() + patience;
         while (running_ > 0 && std::chrono::steady_clock::now() < until) {
+            fuse_session_exit(session);  // anew each time: a loop that ends takes it back
             // libfuse looks for the end of the session when its wait is interrupted.
             for (pthread_t thread : threads_) pthread_kill(thread, SIGURG);
             changed_.wait_for(lock, std::chrono::milliseconds(10), [this] { return running_ == 0; });
         }
+        fuse_session_exit(session);  // so that libfuse says nothing of clients that are gone
         return running_ == 0;
     }
 
@@ -201,23 +203,23 @@ class Session {
     Loops& loops() { return *loops_; }
 
     // Takes no request any more. False: a thread hangs in one.
-    bool stop() {
-        fuse_session_exit(session_);
-        return loops_->stop(kStopPatience);
-    }
+    bool stop() { return loops_->stop(session_, kStopPatience); }
     // Nobody can come to it any more; those who are there can go on.
     void unmount() {
         if (mounted_) fuse_session_unmount(session_);
         mounted_ = false;
     }
     // Whoever still waits for an answer gets ENOTCONN: without its descriptors the connection is
-    // gone, whatever the threads hang in that had them.
+    // gone, whatever the threads hang in that had them. Their numbers stay taken, so that a late
+    // answer goes nowhere, and not into a file that was opened since.
     static void cut() {
+        int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
         for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
             std::error_code error;
             if (std::filesystem::read_symlink(entry.path(), error) == "/dev/fuse")
-                close(atoi(entry.path().filename().c_str()));
+                dup3(nowhere, atoi(entry.path().filename().c_str()), O_CLOEXEC);
         }
+        close(nowhere);
     }
 
     fuse_session* get() const { return session_; }
@@ -349,13 +351,15 @@ unsigned threads_for_this_host() {
 // under way at something that does not answer uses all that there is here.
 bool end(Executor& executor, FileSystem& fs, Session& session) {
     session.unmount();
+    fs.end_drops();
     bool stopped = session.stop();
     bool answered = fs.answer_all();
+    if (!stopped && answered) stopped = session.stop();
     if (!stopped || !answered) Session::cut();
-    bool finished = fs.finish() && stopped && answered;
-    fs.stop_notices();
+    bool finished = fs.finish();
+    stopped = stopped || session.stop();
     executor.backings().unwatch();
-    return finished;
+    return fs.stop_notices() && finished && stopped;
 }
 
 // Serves until unmounted. `mounted` is called once the mount stands.

@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <mutex>
-#include <set>
 #include <thread>
 
 #include "base/log.h"
@@ -19,25 +18,25 @@ namespace dmfs::fs {
 
 class Request;
 
-// The requests that wait, where there is a limit to how long they may (park_timeout):
-// whichever lock or gate each of them waits for, it ends when its time is over.
-// And those that a signal interrupted.
+// The requests that wait. Whichever lock, gate or disk each of them waits for, it ends when its
+// time is over (park_timeout), or the mount's is. And those that a signal interrupted.
 class WaitingRequests {
   public:
     explicit WaitingRequests(unsigned seconds) : limit_(seconds) {}
 
-    bool limited() const { return limit_.count() > 0; }
     void add(Request* request);
     void remove(Request* request);
-    // Ends those whose time is over; to be called about once a second.
+    // Ends those whose time is over; to be called about once a second, where there is a limit.
     void end_late();
+    // Ends those that wait now: EIO.
+    void end_all();
 
     Interruptions& interruptions() { return interruptions_; }
 
   private:
     const std::chrono::seconds limit_;
     std::mutex mutex_;
-    std::set<Request*> requests_;
+    Request* first_ = nullptr;  // a list, since a set would allocate for each of them
     Interruptions interruptions_{std::chrono::milliseconds(100)};
 };
 
@@ -77,7 +76,7 @@ class Request final : public Cancel {
     void about_to_wait() override {
         if (armed_.exchange(true, std::memory_order_acq_rel)) return;
         since_ = std::chrono::steady_clock::now();
-        if (waiting_->limited()) waiting_->add(this);
+        waiting_->add(this);
         fuse_req_interrupt_func(
             request_, [](fuse_req_t, void* self) { static_cast<Request*>(self)->interrupted(); }, this);
     }
@@ -106,7 +105,7 @@ class Request final : public Cancel {
         }
         while (!answered_elsewhere_.load(std::memory_order_acquire)) std::this_thread::yield();
         if (interrupted_) waiting_->interruptions().remove(this);
-        if (waiting_->limited()) waiting_->remove(this);
+        waiting_->remove(this);
         return false;
     }
 
@@ -127,7 +126,7 @@ class Request final : public Cancel {
         if (!armed_.load(std::memory_order_acquire)) return;
         fuse_req_interrupt_func(request_, nullptr, nullptr);
         if (interrupted_) waiting_->interruptions().remove(this);
-        if (waiting_->limited()) waiting_->remove(this);
+        waiting_->remove(this);
     }
 
     fuse_req_t request_;
@@ -140,23 +139,31 @@ class Request final : public Cancel {
     std::atomic<bool> answered_{false};
     std::atomic<bool> answered_elsewhere_{false};  // the last that cancelled() does with this
     std::chrono::steady_clock::time_point since_{};
+    Request* next_ = nullptr;  // these two under the mutex of WaitingRequests
+    Request* previous_ = nullptr;
 };
 
 inline void WaitingRequests::add(Request* request) {
     std::lock_guard guard(mutex_);
-    requests_.insert(request);
+    request->next_ = first_;
+    if (first_ != nullptr) first_->previous_ = request;
+    first_ = request;
 }
 
 inline void WaitingRequests::remove(Request* request) {
     std::lock_guard guard(mutex_);
-    requests_.erase(request);
+    if (request->next_ != nullptr) request->next_->previous_ = request->previous_;
+    if (request->previous_ != nullptr)
+        request->previous_->next_ = request->next_;
+    else if (first_ == request)
+        first_ = request->next_;
 }
 
 inline void WaitingRequests::end_late() {
     auto before = std::chrono::steady_clock::now() - limit_;
     size_t late = 0;
     std::lock_guard guard(mutex_);
-    for (Request* request : requests_) {
+    for (Request* request = first_; request != nullptr; request = request->next_) {
         if (request->since_ > before || request->late_.exchange(true, std::memory_order_acq_rel)) continue;
         request->request();
         late++;
@@ -164,6 +171,12 @@ inline void WaitingRequests::end_late() {
     if (late > 0)
         log_line(Severity::error, std::to_string(late) + " requests ended after waiting for " +
                                       std::to_string(limit_.count()) + " seconds (park_timeout)");
+}
+
+inline void WaitingRequests::end_all() {
+    std::lock_guard guard(mutex_);
+    for (Request* request = first_; request != nullptr; request = request->next_)
+        if (!request->late_.exchange(true, std::memory_order_acq_rel)) request->request();
 }
 
 }  // namespace dmfs::fs

@@ -43,6 +43,7 @@ TEST_CASE("at the end of a mount nobody waits for a drop") {
     inside.wait();
     while (!hangs.done()) drops.end_waits();
     CHECK(hangs.get() == Status(EIO));
+    CHECK_FALSE(drops.stop(std::chrono::milliseconds(1)));
     end.count_down();
-    drops.stop();
+    CHECK(drops.stop(std::chrono::seconds(60)));
 }

@@ -1,6 +1,7 @@
 #include "fs/block_counts.h"
 
 #include <algorithm>
+#include <ctime>
 
 namespace dmfs::fs {
 
@@ -8,7 +9,14 @@ namespace {
 
 constexpr std::chrono::seconds kFresh{1};
 constexpr std::chrono::milliseconds kPatience{50};
-constexpr size_t kMostAsking = 32;  // of a mount: the rest of the threads is for other calls
+constexpr int64_t kTickNs = 10'000'000;  // the clock of changes moves in steps
+constexpr size_t kMostAsking = 32;       // of a mount: the rest of the threads is for other calls
+
+int64_t real_ns() {
+    timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
 
 }  // namespace
 
@@ -29,6 +37,7 @@ void BlockCounts::forget(uint64_t id) {
 
 Task<Status> BlockCounts::renew(std::shared_ptr<VolumeFile> file) {
     Moment now = std::chrono::steady_clock::now();
+    const int64_t changed_ns = file->volume().changed_ns();
     std::shared_ptr<Count> count;
     Moment asked;
     bool ask_now = false;
@@ -37,11 +46,13 @@ Task<Status> BlockCounts::renew(std::shared_ptr<VolumeFile> file) {
         std::shared_ptr<Count>& entry = counts_[file->volume().id()];
         if (!entry) entry = std::make_shared<Count>();
         count = entry;
-        bool renews = count->asked == Moment() || count->blocks == 0 || now - count->asked >= kFresh;
+        bool renews = count->asked == Moment() || now - count->asked >= kFresh ||
+                      changed_ns + kTickNs >= count->asked_at_ns;
         if (!count->asking && renews && asking_ < kMostAsking) {
             ask_now = true;
             count->asking = true;
             count->asked = now;
+            count->asked_at_ns = real_ns();
             asking_++;
         }
         asked = count->asked;

@@ -1,6 +1,7 @@
 // BlockCounts: how much room volumes take below (st_blocks), as far as is known. To know it, files
-// below are asked, and one of them may never answer: so it is asked on a thread of its own, once a
-// second at most, once at a time for a volume, and whoever wants to know waits for a moment only.
+// below are asked, and one of them may never answer: so it is asked on a thread of its own, when
+// the volume has changed or a second is over, once at a time for a volume, and whoever wants to know
+// waits for a moment only.
 
 #pragma once
 
@@ -30,7 +31,8 @@ class BlockCounts {
         std::atomic<bool> asking{false};
         // Under the mutex.
         uint64_t blocks = 0;
-        Moment asked{};  // never, at first
+        Moment asked{};           // never, at first
+        int64_t asked_at_ns = 0;  // on the clock of Volume::changed_ns()
         bool known = false;
     };
 

@@ -8,7 +8,6 @@ namespace dmfs::fs {
 
 namespace {
 
-constexpr std::chrono::seconds kBlocksFresh{1};
 constexpr uint64_t kPage = 4096;  // what a read that meets an error is cut at
 
 }  // namespace
@@ -190,19 +189,9 @@ int64_t VolumeFile::seek(uint64_t offset, bool data, Cancel* cancel) {
 }
 
 uint64_t VolumeFile::blocks(Cancel* cancel) {
-    auto now = std::chrono::steady_clock::now();
-    {
-        std::lock_guard guard(mutex_);
-        if (blocks_ > 0 && now - blocks_renewed_ < kBlocksFresh)
-            return std::min(blocks_, volume_->size());
-    }
     Sector end = volume_->size();
     Look look(cancel);
-    Sector counted = end == 0 ? 0 : std::min(end, volume_->allocated(0, end, look));
-    std::lock_guard guard(mutex_);
-    blocks_ = counted;
-    blocks_renewed_ = now;
-    return counted;
+    return end == 0 ? 0 : std::min(end, volume_->allocated(0, end, look));
 }
 
 }  // namespace dmfs::fs

@@ -8,10 +8,8 @@
 
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -51,7 +49,7 @@ class VolumeFile {
     // a hole; -ENXIO where there is none. Where it would take long to find out: as if all that
     // is not known were data. -EINTR: cancelled.
     int64_t seek(uint64_t offset, bool data, Cancel* cancel = nullptr);
-    // st_blocks: an estimate, renewed once a second at most.
+    // st_blocks: an estimate. May wait for what is below (see BlockCounts).
     uint64_t blocks(Cancel* cancel = nullptr);
 
   private:
@@ -90,9 +88,6 @@ class VolumeFile {
 
     std::shared_ptr<Volume> volume_;
     WriteOrder writes_;
-    std::mutex mutex_;
-    uint64_t blocks_ = 0;
-    std::chrono::steady_clock::time_point blocks_renewed_{};
 };
 
 }  // namespace dmfs::fs

@@ -43,7 +43,7 @@ class WaitingRequests {
 class Request final : public Cancel {
   public:
     Request(fuse_req_t request, WaitingRequests* waiting, Until until = Until::killed)
-        : request_(request), waiting_(waiting), until_(until) {}
+        : request_(request), waiting_(waiting), until_(until), process_(fuse_req_ctx(request)->pid) {}
 
     // Each ends the request; nothing of it may be used afterwards.
     void reply(Status status) {
@@ -68,7 +68,7 @@ class Request final : public Cancel {
         fuse_reply_lseek(request_, offset);
     }
 
-    pid_t process() const override { return fuse_req_ctx(request_)->pid; }
+    pid_t process() const override { return process_; }
 
     // Whether it was ended because it waited too long.
     bool late() const { return late_.load(std::memory_order_acquire); }
@@ -79,11 +79,16 @@ class Request final : public Cancel {
         waiting_->add(this);
         fuse_req_interrupt_func(
             request_, [](fuse_req_t, void* self) { static_cast<Request*>(self)->interrupted(); }, this);
+        listens_.store(true, std::memory_order_release);
     }
 
+    // What came before libfuse listened is told within the call that makes it listen, and there an
+    // answer would free what libfuse still holds: so it is given behind that.
     void stuck() override {
-        stuck_.store(true, std::memory_order_release);
         about_to_wait();
+        while (!listens_.load(std::memory_order_acquire)) std::this_thread::yield();
+        stuck_.fetch_or(1, std::memory_order_acq_rel);
+        if (requested()) cancelled();
     }
 
   private:
@@ -91,8 +96,12 @@ class Request final : public Cancel {
 
     // Killed, or late, while the thread that has the request hangs: nobody else will answer.
     void cancelled() override {
-        if (!stuck_.load(std::memory_order_acquire) || answered_.exchange(true, std::memory_order_acq_rel))
+        // Written, too: either this sees that it is stuck, or stuck() sees that it was requested.
+        if (stuck_.fetch_or(0, std::memory_order_acq_rel) == 0 ||
+            answered_.exchange(true, std::memory_order_acq_rel))
             return;
+        // Waits for an interruption that is just being delivered, unless this is one.
+        if (told_here_ != this) fuse_req_interrupt_func(request_, nullptr, nullptr);
         fuse_reply_err(request_, late() ? EIO : EINTR);
         answered_elsewhere_.store(true, std::memory_order_release);
     }
@@ -111,7 +120,10 @@ class Request final : public Cancel {
 
     // A signal came. Not twice: FUSE tells of one only.
     void interrupted() {
-        if (end_wait()) return;
+        told_here_ = this;
+        bool ends = end_wait();  // then this may be gone
+        told_here_ = nullptr;
+        if (ends) return;
         interrupted_ = true;
         waiting_->interruptions().add(this, [this] { return end_wait(); });
     }
@@ -132,10 +144,13 @@ class Request final : public Cancel {
     fuse_req_t request_;
     WaitingRequests* waiting_;
     const Until until_;
+    const pid_t process_;  // kept: libfuse's request is gone once cancelled() has answered
+    static inline thread_local const Request* told_here_ = nullptr;  // in interrupted() of this thread
     bool interrupted_ = false;  // written within libfuse's lock, read when nobody is told any more
     std::atomic<bool> armed_{false};
+    std::atomic<bool> listens_{false};  // armed_, and libfuse knows
     std::atomic<bool> late_{false};
-    std::atomic<bool> stuck_{false};
+    std::atomic<unsigned> stuck_{0};
     std::atomic<bool> answered_{false};
     std::atomic<bool> answered_elsewhere_{false};  // the last that cancelled() does with this
     std::chrono::steady_clock::time_point since_{};

@@ -1,5 +1,6 @@
 // Requests to volumes: reads, writes, flushes, holes, truncation. `open` stays until the kernel
-// releases it, behind its last request.
+// releases it, behind the answer to its last request. A request that hung and was killed has its
+// answer before it ends: what it needs is its own.
 
 #include <atomic>
 #include <cstring>
@@ -11,7 +12,8 @@ namespace dmfs::fs {
 Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, size_t size, uint64_t offset,
                                      bool may_be_short) {
     Request request(fuse_request, &waiting_, Until::killed);
-    VolumeFile& file = *open->file;
+    const std::shared_ptr<VolumeFile> own = open->file;
+    VolumeFile& file = *own;
     uint64_t end = file.bytes();
     if (offset >= end || size == 0) {
         request.reply_data(nullptr, 0);
@@ -41,7 +43,8 @@ Task<Status> FileSystem::read_volume(fuse_req_t fuse_request, OpenVolume* open, 
 Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open, const char* data,
                                       size_t size, uint64_t offset, bool fua) {
     Request request(fuse_request, &waiting_, Until::killed);
-    VolumeFile& file = *open->file;
+    const std::shared_ptr<VolumeFile> own = open->file;
+    VolumeFile& file = *own;
     uint64_t end = file.bytes();
     Status status;
     if (file.volume().readonly())
@@ -65,7 +68,8 @@ Task<Status> FileSystem::write_volume(fuse_req_t fuse_request, OpenVolume* open,
 
 Task<Status> FileSystem::flush_volume(fuse_req_t fuse_request, OpenVolume* open) {
     Request request(fuse_request, &waiting_, Until::killed);
-    Task<Status> flushing = open->file->flush(&request);
+    const std::shared_ptr<VolumeFile> own = open->file;
+    Task<Status> flushing = own->flush(&request);
     Status status = co_await flushing;
     request.reply(status);
     co_return status;
@@ -74,7 +78,8 @@ Task<Status> FileSystem::flush_volume(fuse_req_t fuse_request, OpenVolume* open)
 Task<Status> FileSystem::clear_volume(fuse_req_t fuse_request, OpenVolume* open, Op op, uint64_t offset,
                                       uint64_t length) {
     Request request(fuse_request, &waiting_, Until::killed);
-    VolumeFile& file = *open->file;
+    const std::shared_ptr<VolumeFile> own = open->file;
+    VolumeFile& file = *own;
     Status status;
     if (file.volume().readonly())
         status = Status(EPERM);

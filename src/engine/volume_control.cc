@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "engine/backings.h"
 #include "engine/errand.h"
 #include "engine/namespace.h"
 #include "engine/undo.h"
@@ -209,6 +210,13 @@ Outcome Volume::swap_locked(Exchange* exchange) {
     assert(suspended() && gate_.inside() == 0);
     std::string problem = exchange->fresh->areas_problem();  // a device may have shrunk since the load
     if (!problem.empty()) return Refused(EINVAL, problem, "the old table is still there");
+    // Asked when the device was opened, but the live table may have given up writes since then.
+    for (const std::shared_ptr<Device>& device : exchange->fresh->devices())
+        if (executor().backings().abandoned_writes(device->identity()) > 0)
+            return Refused(EBUSY,
+                           "writes to " + device->name() +
+                               " that nobody waits for any more may still land, on what would be newer",
+                           "when it answers again");
     set_live(exchange->fresh, &exchange->old);
     return {};
 }
@@ -290,6 +298,7 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
     Outcome outcome = co_await whole;
     if (outcome && exchanges) outcome = still_loaded(std::move(outcome), exchange);
     if (outcome || !suspended()) co_return outcome;
+    exchange.arrival.end();  // under control_, which goes now: later it would end another's
     Task<Status> ending = until_killed(
         space_.executor(), go_on(shared_from_this(), std::move(exchange.old), std::move(guard)), cancel);
     status = co_await ending;
@@ -323,7 +332,7 @@ Task<Outcome> Volume::resume_fresh(bool noflush, Exchange* exchange, Undo* undo,
     if (outcome) {
         // Back to where it was, unless another was loaded meanwhile.
         std::lock_guard space_guard(space_.mutex_);
-        if (!inactive_) inactive_ = std::move(exchange->fresh);
+        if (!inactive_) inactive_ = exchange->fresh;
         co_return outcome;
     }
     undo->add([this, exchange] { return let_in_and_load(exchange); });
@@ -351,6 +360,7 @@ Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
     Task<Outcome> whole = undo.unless_done(replace_steps(&exchange, &undo, cancel));
     outcome = co_await whole;
     if (outcome) co_return outcome;
+    exchange.arrival.end();  // under control_, which goes now: later it would end another's
     Task<Status> going_on = until_killed(
         space_.executor(), go_on(shared_from_this(), std::move(exchange.old), std::move(guard)), cancel);
     status = co_await going_on;

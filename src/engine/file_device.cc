@@ -61,10 +61,12 @@ struct Closing {
     bool done = false;
 };
 
-Task<Status> close_on_thread(Executor* executor, int fd, std::shared_ptr<Closing> closing) {
+Task<Status> close_on_thread(Executor* executor, int fd, std::shared_ptr<Holding> holding,
+                             std::shared_ptr<Closing> closing) {
     Blocking::Enter enter = executor->operating().enter();
     co_await enter;
     ::close(fd);
+    holding.reset();  // its close may be the last
     {
         std::lock_guard guard(closing->mutex);
         closing->done = true;
@@ -73,9 +75,9 @@ Task<Status> close_on_thread(Executor* executor, int fd, std::shared_ptr<Closing
     co_return kOk;
 }
 
-void close_patiently(Executor& executor, int fd) {
+void close_patiently(Executor& executor, int fd, std::shared_ptr<Holding> holding) {
     auto closing = std::make_shared<Closing>();
-    executor.spawn(close_on_thread(&executor, fd, closing));
+    executor.spawn(close_on_thread(&executor, fd, std::move(holding), closing));
     std::unique_lock lock(closing->mutex);
     closing->changed.wait_for(lock, kClosePatience, [&] { return closing->done; });
 }
@@ -159,7 +161,7 @@ FileDevice::FileDevice(Executor& executor, int fd, std::string name, Options opt
 // The last close of a block device writes what the page cache has of it.
 FileDevice::~FileDevice() {
     if ((flights_.slow() || number_) && !Blocking::is_inside())
-        close_patiently(executor_, fd_);
+        close_patiently(executor_, fd_, std::move(holding_));
     else
         ::close(fd_);
 }
@@ -242,11 +244,11 @@ Task<Status> FileDevice::reserve(Sector start, Sector length) {
     Operation operation = fallocation(0, range);
     int64_t result = 0;
     do {
-        Wait wait(executor_, operation);
-        result = co_await wait;
+        Task<int64_t> reserving = flights_.make(operation, nullptr, nullptr);
+        result = co_await reserving;
     } while (result == -EINTR || result == -EAGAIN);
     const int error = result < 0 ? static_cast<int>(-result) : 0;
-    co_return Status(error == ENOSPC && fills_filesystem(length) ? EFBIG : error);
+    co_return Status(error == ENOSPC && may_ask() && fills_filesystem(length) ? EFBIG : error);
 }
 
 // Whether the file with so much more would not fit into its file system, were it alone there.

@@ -43,7 +43,8 @@ class Flights {
     // operation.data points into.
     Task<int64_t> make(Operation operation, Memory* memory, Cancel* cancel);
 
-    // Those who have waited longer get EIO. While such operations are under way, so does whoever comes.
+    // Where nothing has landed for so long, those who have waited longer get EIO (for a flush, which
+    // may write much, six times as long). While such operations are under way, so does whoever comes.
     void let_go(int64_t longer_than_ns);
     // To be called now and then: what is late makes the device slow, and is said in the log.
     // `inline_late`: calls that were made on a thread that brought them.
@@ -77,6 +78,7 @@ class Flights {
     size_t under_way_ = 0;  // under the queue's mutex; who waits is handed another's place
     WaitQueue waiting_;     // for their own; its mutex guards what follows
     Flight* first_ = nullptr;
+    int64_t last_landed_ns_ = 0;
     WaitQueue overlapping_;  // for those that are abandoned
 
     // Of look() alone.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "engine/errand.h"
 #include "fs/filesystem.h"
 
 namespace dmfs::fs {
@@ -121,8 +122,12 @@ Task<Outcome> FileSystem::truncate_counted(std::shared_ptr<Volume> volume, uint6
         outcome = refused;
     }
     if (outcome) co_return outcome;
-    std::shared_ptr<VolumeFile> file = file_of(volume);
-    Task<Outcome> truncating = file->truncate(to, options_.truncate_zeroes, cancel);
+    // What is below may never answer: whoever waits can go without it.
+    std::function<Task<Outcome>(Cancel*)> begin = [file = file_of(volume), counted, to,
+                                                   zeroes = options_.truncate_zeroes](Cancel* own) {
+        return file->truncate(to, zeroes, own);
+    };
+    Task<Outcome> truncating = control_errand(dm_.volumes().executor(), std::move(begin), cancel);
     outcome = co_await truncating;
     if (outcome || to != 0) co_return outcome;
     Task<Status> dropping = drop_truncated(std::move(volume));

@@ -14,17 +14,14 @@
 #include <span>
 #include <utility>
 
+#include "base/wipe.h"
+
 namespace dmfs {
 
 // Zeros, aligned to 64 bytes. Throws std::bad_alloc.
 void* allocate_secret(size_t bytes);
 // Wipes it and gives it back.
 void free_secret(void* memory, size_t bytes) noexcept;
-// Overwrites memory in a way that no compiler leaves out.
-void wipe(std::span<std::byte> memory) noexcept;
-// Overwrites what functions that have returned left on the stack and in vector registers, as
-// copies of keys.
-void wipe_stack() noexcept;
 // Before the first secret: core files and debuggers stay possible, for who looks for a bug.
 void let_process_be_dumped();
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "base/wipe.h"
 #include "engine/buffer.h"
 #include "engine/executor.h"
 
@@ -35,6 +36,7 @@ bool Blocking::Enter::await_ready() const noexcept { return blocking_.most_ == 0
 
 void Blocking::Enter::await_suspend(std::coroutine_handle<> self) {
     Memory::settle_borrowed();
+    wipe_stack();  // a table's text may have passed here, and a new thread begins with these registers
     Blocking& blocking = blocking_;  // this is gone as soon as a thread takes the coroutine
     std::lock_guard guard(blocking.mutex_);
     blocking.waiting_.push_back(self);
@@ -64,6 +66,7 @@ void Blocking::work() {
         waiting_.pop_front();
         lock.unlock();
         coroutine.resume();
+        wipe_stack();
         lock.lock();
     }
     threads_--;

@@ -1,6 +1,7 @@
 #include "fs/controls.h"
 
 #include "base/log.h"
+#include "base/wipe.h"
 #include "dm/explain.h"
 #include "dm/graph.h"
 #include "dm/keyring.h"
@@ -135,6 +136,7 @@ Task<Status> Controls::write(ControlFile* file, std::string text, uint64_t offse
     }
     Task<Status> writing = write_held(file, std::move(text), offset, cancel);
     status = co_await writing;
+    wipe_stack();
     drop(*file);
     co_return status;
 }
@@ -230,6 +232,7 @@ Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
     file->held = false;
     Task<Status> finishing = finish_held(file, cancel);
     status = co_await finishing;
+    wipe_stack();
     drop(*file);
     co_return status;
 }

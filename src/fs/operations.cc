@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/files.h"
+#include "base/wipe.h"
 #include "fs/filesystem.h"
 
 namespace dmfs::fs {
@@ -326,6 +327,7 @@ struct Operations {
         explicit_bzero(const_cast<char*>(data), size);
         fs.spawn(
             fs.write_control(request, open_of<ControlFile>(file), std::move(text), from, std::move(writer)));
+        wipe_stack();
     }
 
     static void flush(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file) {
@@ -336,6 +338,7 @@ struct Operations {
         else
             fs.spawn(fs.close_control(request, open_of<ControlFile>(file),
                                       was_killed(fuse_req_ctx(request)->pid)));
+        wipe_stack();
     }
 
     static void fsync(fuse_req_t request, fuse_ino_t ino, int, fuse_file_info* file) {

@@ -148,6 +148,10 @@ class TableBuilder {
                          "at most " + std::to_string(kMaxSectors - start) + " sectors here");
         const TargetType* type = name.text.size() < kTypeBytes ? source.registry.find(name.text) : nullptr;
         if (type == nullptr) {
+            if (name.column < second.column + second.length)  // "1M": a number, and a target called M
+                throw refuse(second, EINVAL,
+                             "the row's length '" + hide_digits(second.text) + "' is no number of sectors",
+                             "decimal digits, and a blank behind them");
             std::string known;
             for (const TargetType& each : source.registry.types)
                 known += (known.empty() ? "" : ", ") + std::string(each.name);

@@ -80,6 +80,9 @@ Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred
         Task<Status> pause = sleep_until(executor, executor.now_ns() + kClosePatienceStepNs);
         Status slept = co_await pause;
         if (!slept) co_return outcome;
+        // Who was told of an interruption has removed nothing.
+        if (cancel != nullptr && cancel->requested())
+            co_return Refused(EINTR, "interrupted; " + outcome->reason(), outcome->remedy());
     }
 }
 

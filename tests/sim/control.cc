@@ -7,6 +7,7 @@
 //     s0 s1  snapshots of disk, with COW devices that answer late; fork: a copy of up
 //     lw     log-writes        with a log that answers late, a new one each time
 //     over   linear            over dead, a volume that never answers before the end
+//     t u    snapshots of lw's device and of base, made together with one COW device of s0 or s1
 //
 // Each controller makes, loads, resumes, suspends, replaces, removes, snapshots, merges, drops,
 // and is killed, sooner or later: whatever it waits for it has to answer then. Clients open the
@@ -14,11 +15,30 @@
 //
 //     nobody waits, and no volume that ever had a table is without one
 //     disk has what was written, unless a merge was tried
-//     each log has all writes that were answered, before its end mark
+//     each log has all writes that were answered, then its end mark, and nothing behind it
+//     no COW device is that of two origins; what was told to be interrupted removes nothing later
 //     everything can be removed
 //
-// The first fault it found, by seed 306: a fork looked at the table of a volume that was removed
-// while it was being suspended.
+// It found, in its first form: a fork looked at the table of a volume that was removed while it was
+// being suspended. Then: a removal that was killed while it waited for a last close came back.
+//
+// That it can fail was tried by breaking what it looks at, from seed 1 on; the seeds that found it:
+//
+//     removal       takes neither the control lock nor the gate                 18
+//                   no control lock, but for logs: it crashes                  266
+//                   neither, of log-writes alone: writes behind the end mark   178
+//                   by `state`, cannot be killed                                 3
+//                   passes on no cancel within its errand                       63
+//     going back    a swap back that does nothing                               11
+//                   a resume that is refused stays suspended with the new table 13
+//                   a replacement that is refused leaves the new table live      7
+//                   what was put under a volume is not taken back                5
+//     one COW       a claim does not count while it reads the store              1
+//                   nor is it there before it has read it                        1
+//
+// Two it does not find. A removal with the control lock but without waiting for those inside: who is
+// inside has the volume open, or that lock. A snapshot that is left suspended by a merge that is
+// refused: in the end all are resumed.
 
 #include <csignal>
 #include <cstdio>
@@ -31,6 +51,7 @@
 #include "sim/disk.h"
 #include "sim/executor.h"
 #include "sim/model.h"
+#include "targets/snapshot/exceptions.h"
 
 namespace dmfs::sim {
 namespace {
@@ -48,9 +69,13 @@ struct World {
     bool merges = false, merged = false;  // the run has merges; one was tried
     uint64_t next_value = 1;
     int logs = 0;
+    uint64_t contested = 0;            // the COW device that t and u want
     std::map<uint64_t, int> log_of;    // by the id of a volume that is or was lw
     std::map<int, uint64_t> answered;  // writes, by the log's number
     std::set<uint64_t> had_live;       // ids
+    std::set<uint64_t> unmade;         // of those whose first table was refused, maybe when it was live
+    std::set<uint64_t> kept;           // ids of those whose removal was killed ...
+    std::multiset<uint64_t> removers;  // ... and that nobody else may have removed
     bool stop = false;
     size_t at_work = 0;  // controllers and clients
     std::string failure;
@@ -67,8 +92,25 @@ struct World {
         stop = true;
     }
     void look() {
-        for (const auto& volume : dm->volumes().volumes())
+        std::map<const Device*, const Device*> origin_of;  // by the COW device
+        for (const auto& volume : dm->volumes().volumes()) {
             if (volume->live()) had_live.insert(volume->id());
+            for (const auto& table : {volume->live(), volume->inactive()})
+                if (table && has_store(*table)) look_at_claim(*table, &origin_of);
+        }
+    }
+    // One that is lost shows nothing, and its COW device may be another's.
+    static bool has_store(const Table& table) {
+        const Table::Row& row = table.rows().front();
+        return row.type == "snapshot" && row.target->status(StatusKind::info) != "Invalid";
+    }
+    void look_at_claim(const Table& table, std::map<const Device*, const Device*>* origin_of) {
+        const Device* origin = table.devices()[0].get();
+        const Device* cow = table.devices()[1].get();
+        const Device* other = origin_of->emplace(cow, origin).first->second;
+        if (other != origin)
+            note_failure(cow->name() + " is the COW device of two origins: " + other->name() + ", " +
+                         origin->name());
     }
 };
 
@@ -114,6 +156,8 @@ std::string table_of(World* world, const std::string& name) {
     if (name == "lw") return length + "log-writes base2 log" + std::to_string(world->logs);
     if (name.starts_with("log")) return "0 4096 delay ram:2M:" + name + " 0 1";
     if (name.starts_with("cow")) return "0 512 delay ram:256K:" + name + " 0 1";
+    if (name == "t") return length + "snapshot base2 cow" + std::to_string(world->contested) + " P 8";
+    if (name == "u") return length + "snapshot base cow" + std::to_string(world->contested) + " P 8";
     if (name == "flaky") return "0 512 flakey ram:256K:flaky 0 0 1 1 error_writes";
     const std::string ram = "ram:64K:" + name + " 0 ";
     return length + "delay " + ram + "1 " + ram + "2 " + ram + "3";
@@ -160,6 +204,7 @@ Task<Outcome> make(World* world, std::string name, Cancel* cancel) {
     if (name == "lw") world->log_of[volume->id()] = world->logs;
     Task<Outcome> giving = give_table(world, volume, table_of(world, name), false, cancel);
     outcome = co_await giving;
+    if (outcome) world->unmade.insert(volume->id());
     co_return outcome;
 }
 
@@ -180,11 +225,24 @@ std::string request_for(World* world, const std::string& name) {
     return request;
 }
 
+// Whoever is told that it was interrupted has removed nothing, and will not.
+Task<Outcome> remove_over(World* world, std::shared_ptr<Volume> volume, std::string request, Cancel* cancel) {
+    const uint64_t id = volume->id();
+    world->removers.insert(id);
+    Task<Outcome> removing = world->dm->set_state(std::move(volume), request + "\n", "/", cancel);
+    Outcome outcome = co_await removing;
+    if (outcome && outcome->error() == EINTR) {
+        world->removers.erase(world->removers.find(id));
+        world->kept.insert(id);
+    }
+    co_return outcome;
+}
+
 Task<Outcome> act(World* world, std::shared_ptr<Volume> volume, std::string name, Cancel* cancel) {
     // A log has one table, and what is not a plain table is not made again.
     const bool plain = name == "disk" || name == "up" || name == "over";
     if (plain && world->chance(25)) {
-        const bool bad = name == "disk" && world->chance(30), load_only = bad || world->chance(50);
+        const bool bad = name == "disk" && world->chance(30), load_only = world->chance(50);
         return give_table(world, std::move(volume), bad ? kRefused : table_of(world, name), load_only,
                           cancel);
     }
@@ -192,7 +250,25 @@ Task<Outcome> act(World* world, std::shared_ptr<Volume> volume, std::string name
     // The slow ones underneath stay, and so do logs.
     const bool stays = name.starts_with("base") || name.starts_with("cow") || name.starts_with("log");
     if (stays && request.starts_with("remove")) request = "resume";
+    if (name == "over" && request.starts_with("remove"))
+        return remove_over(world, std::move(volume), request, cancel);
     return world->dm->set_state(std::move(volume), request + "\n", "/", cancel);
+}
+
+Task<Status> make_beside(World* world, std::string name) {
+    world->at_work++;
+    std::shared_ptr<Mortal> mortal = new_mortal(world);
+    Task<Outcome> making = make(world, name, mortal.get());
+    Outcome outcome = co_await making;
+    static_cast<void>(outcome);  // one of them has to be refused
+    world->look();
+    world->at_work--;
+    co_return kOk;
+}
+
+void begin_contest(World* world) {
+    world->contested = world->upto(1);
+    if (!world->find("u")) world->executor.spawn(make_beside(world, "u"));
 }
 
 Task<Status> controller(World* world) {
@@ -202,12 +278,13 @@ Task<Status> controller(World* world) {
         Status waited = co_await waiting;
         static_cast<void>(waited);
         if (world->stop) break;
-        const std::string kNames[] = {"disk", "disk", "disk", "s0",    "s1",
-                                      "up",   "lw",   "lw",   "over",  "fork",
-                                      "base", "cow0", "disk", "base2", "log" + std::to_string(world->logs)};
-        const std::string name = kNames[world->upto(14)];
+        const std::string kNames[] = {
+            "disk", "disk", "disk", "disk", "s0",   "s1",    "up", "lw", "lw",
+            "lw",   "over", "fork", "base", "cow0", "base2", "t",  "u",  "log" + std::to_string(world->logs)};
+        const std::string name = kNames[world->upto(17)];
         std::shared_ptr<Volume> volume = world->find(name);
-        if (!volume && (name == "s0" || name == "s1" || name == "fork")) continue;
+        if (!volume && (name == "s0" || name == "s1" || name == "fork" || name == "u")) continue;
+        if (!volume && name == "t") begin_contest(world);
         std::shared_ptr<Mortal> mortal = new_mortal(world);
         Task<Outcome> acting =
             volume ? act(world, std::move(volume), name, mortal.get()) : make(world, name, mortal.get());
@@ -338,9 +415,12 @@ void resume_all(World& world) {
 }
 
 void check_volumes(World& world) {
+    for (uint64_t id : world.kept)
+        if (!world.removers.contains(id) && !world.dm->volumes().by_id(id))
+            fail("over is gone, by a removal that was killed");
     for (const auto& volume : world.dm->volumes().volumes()) {
-        if (!volume->live() && world.had_live.contains(volume->id()))
-            fail(volume->name() + " had a table, and has none");
+        const bool had_table = world.had_live.contains(volume->id()) && !world.unmade.contains(volume->id());
+        if (!volume->live() && had_table) fail(volume->name() + " had a table, and has none");
         if (volume->parked() != 0) fail(volume->name() + ": requests wait outside" + standing(world));
         for (Op op : {Op::read, Op::write, Op::flush})
             if (volume->counted().in_flight(op) != 0) fail(volume->name() + " counts requests that are gone");
@@ -355,21 +435,30 @@ void check_volumes(World& world) {
     for (Sector s = 0; s < kSectors; s++) world.model.check_read(s, value_in(memory.data() + bytes_of(s)));
 }
 
+// All writes that were answered, then the end mark, and nothing behind it.
+void check_log(World& world, int number) {
+    std::shared_ptr<Volume> log = world.find("log" + std::to_string(number));
+    Memory memory(bytes_of(log->size()));
+    Bio bio;
+    bio.count = log->size();
+    bio.memory = &memory;
+    if (finish(world, asked(log, bio))) fail("a log can't be read");
+    const std::span<const std::byte> bytes(memory.data(), memory.bytes());
+    const write_log::Super super = write_log::decode_super(bytes);
+    if (super.entries < world.answered[number] + 1)
+        fail(log->name() + " has " + std::to_string(super.entries) + " entries, but " +
+             std::to_string(world.answered[number]) + " writes were answered, and there is an end mark");
+    write_log::Walk walk(super, bytes.size());
+    std::string last;
+    while (walk.more()) last = walk.take(bytes.subspan(walk.at(), kSectorBytes)).entry.mark;
+    if (last != write_log::kEndMark) fail(log->name() + " does not end with its mark");
+    for (std::byte byte : bytes.subspan(walk.at()).first(bytes_of(16)))
+        if (byte != std::byte{}) fail(log->name() + " has something behind its end mark");
+}
+
 void check_logs(World& world) {
-    for (const auto& [id, number] : world.log_of) {
-        if (world.dm->volumes().by_id(id)) continue;
-        std::shared_ptr<Volume> log = world.find("log" + std::to_string(number));
-        Memory memory(kSectorBytes);
-        Bio bio;
-        bio.count = 1;
-        bio.memory = &memory;
-        if (!world.answered.contains(number)) continue;
-        if (finish(world, asked(log, bio))) fail("a log can't be read");
-        const uint64_t entries = write_log::decode_super({memory.data(), kSectorBytes}).entries;
-        if (entries < world.answered[number] + 1)
-            fail(log->name() + " has " + std::to_string(entries) + " entries, but " +
-                 std::to_string(world.answered[number]) + " writes were answered, and there is an end mark");
-    }
+    for (const auto& [id, number] : world.log_of)
+        if (!world.dm->volumes().by_id(id) && world.answered.contains(number)) check_log(world, number);
 }
 
 void remove_all(World& world) {
@@ -437,6 +526,7 @@ int main(int argc, char** argv) {
         (option == "--seed" ? seed : runs) = strtoull(argv[i + 1], nullptr, 10);
     }
     dmfs::log_to_stderr(getenv("SIM_LOG") != nullptr);
+    dmfs::snapshot::Exceptions::fix_hash(1);
     for (int each : {SIGSEGV, SIGABRT, SIGBUS}) signal(each, dmfs::sim::tell_seed);
     for (uint64_t run = 0; run < runs; run++) {
         dmfs::sim::current_seed = seed + run;

@@ -43,6 +43,7 @@
 #include "sim/disk.h"
 #include "sim/model.h"
 #include "targets/registry.h"
+#include "targets/snapshot/exceptions.h"
 
 namespace dmfs::sim {
 namespace {
@@ -684,6 +685,7 @@ int main(int argc, char** argv) {
         }
         (option == "--seed" ? seed : runs) = strtoull(argv[i + 1], nullptr, 10);
     }
+    dmfs::snapshot::Exceptions::fix_hash(1);
     dmfs::log_to_stderr(getenv("SIM_LOG") != nullptr);
     for (uint64_t run = 0; run < runs; run++) {
         try {

@@ -8,13 +8,15 @@ namespace dmfs::snapshot {
 namespace {
 
 // Of this process alone: a store could be made of chunks that all have the same hash.
-const uint64_t kSeed = uint64_t{std::random_device()()} << 32 | std::random_device()();
+uint64_t seed = uint64_t{std::random_device()()} << 32 | std::random_device()();
 
 }  // namespace
 
+void Exceptions::fix_hash(uint64_t fixed) { seed = fixed; }
+
 // The same for the chunks of a group (splitmix64).
 uint64_t Exceptions::hash(Chunk old_chunk) {
-    uint64_t x = old_chunk / kGroup + kSeed;
+    uint64_t x = old_chunk / kGroup + seed;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
     x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
     return x ^ (x >> 31);

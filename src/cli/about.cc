@@ -1,6 +1,7 @@
 // help, version, targets: about the command and the mount, not about volumes.
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/words.h"
 #include "cli/commands.h"

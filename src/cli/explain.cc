@@ -9,6 +9,7 @@
 #include <locale.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "base/words.h"
 #include "cli/commands.h"

@@ -5,6 +5,7 @@
 #include <locale.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/graph_draw.h"

@@ -1,6 +1,7 @@
 // --json: one document for each command, {"volumes": [...]} and the like.
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/words.h"
 #include "cli/command.h"

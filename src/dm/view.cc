@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "dm/view.h"
 
 #include "engine/volume.h"

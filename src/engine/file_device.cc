@@ -339,8 +339,9 @@ Task<Status> FileDevice::transfer(Bio bio) {
     // Pieces of one request that wait for a disk should wait side by side.
     bool inline_ok = !(direct_ && bio.one_of_many);
     if (flights_.slow()) return transfer_rest(bio, 0);
-    if (InlineTurn turn(executor_, &flights_, bio.cancel); inline_ok && turn) {
-        int64_t done = do_blocking(transfer_operation(bio));
+    const Operation whole = transfer_operation(bio);
+    if (InlineTurn turn(executor_, {&whole, &flights_, bio.cancel}); inline_ok && turn) {
+        int64_t done = do_blocking(whole);
         if (done == static_cast<int64_t>(bio.bytes())) return Task<Status>::ready(kOk);
         if (done < 0) return Task<Status>::ready(failed(bio, static_cast<int>(-done)));
         return transfer_rest(bio, static_cast<size_t>(done));
@@ -387,7 +388,7 @@ Task<Status> FileDevice::transfer_rest(Bio bio, size_t done) {
 
 Task<Status> FileDevice::operate(Operation operation, Bio bio) {
     if (flights_.slow()) return operate_later(operation, bio);
-    if (InlineTurn turn(executor_, &flights_, bio.cancel); turn)
+    if (InlineTurn turn(executor_, {&operation, &flights_, bio.cancel}); turn)
         return Task<Status>::ready(operated(do_blocking(operation), bio));
     return operate_later(operation, bio);
 }

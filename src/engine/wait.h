@@ -103,7 +103,7 @@ class WaitQueue {
 
     // Runs `act` under the queue's mutex.
     template <class Act>
-    auto locked(Act act) {
+    auto locked(Act act) const {
         std::lock_guard guard(mutex_);
         return act();
     }

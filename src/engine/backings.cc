@@ -85,6 +85,7 @@ InlineSlot& Backings::slot() {
 
 void Backings::came_back(const InlineCall& call) {
     spare_.fetch_add(1, std::memory_order_relaxed);
+    if (call.whose != nullptr) call.whose->came_back();
     if (call.where != nullptr) call.where->call_ended(call);
 }
 

@@ -269,7 +269,10 @@ Status FileDevice::failed(const Bio& bio, int error) const {
 // A file may have grown.
 bool FileDevice::beyond(const Bio& bio) { return bio.end() > seen_size() && bio.end() > size(); }
 
+// Of one that was killed nothing more is begun: where a call of it hung its client has had the answer,
+// and what others wrote since then is newer.
 Task<Status> FileDevice::io(Bio bio) {
+    if (was_killed(bio)) return Task<Status>::ready(Status(EINTR));
     if (bio.op != Op::flush && beyond(bio)) {
         if (!may_ask()) return look_and_go_on(bio);
         return Task<Status>::ready(failed(bio, EIO));

@@ -26,6 +26,8 @@ class Snapshots {
         : dm_(dm), folder_(std::move(folder)), cancel_(cancel) {}
 
     Task<Outcome> request(std::shared_ptr<Volume> volume, std::vector<Word> words);
+    // See snapshots.h.
+    std::shared_ptr<Volume> merges_into(const std::shared_ptr<Volume>& snapshot) const;
 
   private:
     // What a new snapshot is made of.

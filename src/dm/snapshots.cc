@@ -190,6 +190,14 @@ Task<Outcome> Snapshots::make_single(std::shared_ptr<Volume> origin, Cancel* can
 
 // A merge.
 
+std::shared_ptr<Volume> Snapshots::merges_into(const std::shared_ptr<Volume>& snapshot) const {
+    std::shared_ptr<Table> table = snapshot->live();
+    if (!only_row(table, "snapshot")) return snapshot;
+    std::shared_ptr<Volume> origin = as_volume(table->devices().front());
+    std::shared_ptr<Volume> into = origin ? seen_through(*origin) : nullptr;
+    return into ? into : snapshot;
+}
+
 Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
     std::shared_ptr<Table> table = volume->live();
     if (only_row(table, "snapshot-merge")) co_return Outcome();  // it goes on
@@ -200,10 +208,8 @@ Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
     const std::vector<Word> words = words_of(*row);
     const std::string rest = "snapshot-merge " + quote_word(words[0].text) + " " + quote_word(words[1].text) +
                              " " + words[2].text + " " + words[3].text;
-    std::shared_ptr<Volume> origin = as_volume(table->devices().front());
-    std::shared_ptr<Volume> into = origin ? seen_through(*origin) : nullptr;
-    const Sector length = into ? into->size() : table->size();
-    if (!into) into = volume;
+    std::shared_ptr<Volume> into = merges_into(volume);
+    const Sector length = into == volume ? table->size() : into->size();
     if (row->target->status(StatusKind::info) == "Invalid")
         co_return Refused(EIO, "'" + volume->name() + "' is invalid: it shows nothing that could be merged",
                           "`dmfs drop` throws it away");
@@ -435,6 +441,10 @@ Task<Outcome> run_request(DeviceMapper* dm, std::shared_ptr<Volume> volume, std:
 bool is_snapshot_request(const std::string& verb) {
     constexpr std::string_view kVerbs[] = {"snapshot", "fork", "merge", "merged", "drop"};
     return std::find(std::begin(kVerbs), std::end(kVerbs), verb) != std::end(kVerbs);
+}
+
+std::shared_ptr<Volume> merges_into(DeviceMapper* dm, const std::shared_ptr<Volume>& snapshot) {
+    return Snapshots(*dm, {}, nullptr).merges_into(snapshot);
 }
 
 Task<Outcome> snapshot_request(DeviceMapper* dm, std::shared_ptr<Volume> volume, std::vector<Word> words,

@@ -60,9 +60,14 @@ void Backings::landed(const Identity& identity, bool changes) {
 }
 
 size_t Backings::abandoned_writes(const Identity& identity) const {
+    size_t count = 0;
+    {
+        std::lock_guard guard(mutex_);
+        for (const Flights* each : all_) count += each->abandoned_calls(identity);
+    }
     std::lock_guard guard(abandoned_mutex_);
     auto found = writes_.find(identity);
-    return found == writes_.end() ? 0 : found->second;
+    return found == writes_.end() ? count : count + found->second;
 }
 
 size_t Backings::abandoned() const {
@@ -78,27 +83,34 @@ InlineSlot& Backings::slot() {
     return *slot_here;
 }
 
+void Backings::came_back(const InlineCall& call) {
+    spare_.fetch_add(1, std::memory_order_relaxed);
+    if (call.whose != nullptr) call.whose->came_back();
+    if (call.where != nullptr) call.where->call_ended(call);
+}
+
 void Backings::run() {
     std::unique_lock lock(mutex_);
     while (!stopping_.wait_for(lock, kBetweenLooks, [this] { return stop_; })) look();
 }
 
-// The call in this slot is late, unless it has just ended.
+// The call in this slot is late, unless it has just ended. It is known as such before whoever waits for
+// it can be told to go.
 bool Backings::lend(InlineSlot& slot, uint64_t state) {
     if (!slot.state.compare_exchange_strong(state, state | InlineSlot::kHeld, std::memory_order_acq_rel))
         return false;
-    if (Cancel* cancel = slot.whose.load(std::memory_order_relaxed)) cancel->stuck();
+    const InlineCall& call = *slot.call.load(std::memory_order_relaxed);
+    if (call.where != nullptr) call.where->call_is_late(call);
+    if (call.whose != nullptr) call.whose->stuck();
     slot.state.store(state | InlineSlot::kLent, std::memory_order_release);
     return true;
 }
 
 // Under the mutex: none of them goes meanwhile.
 void Backings::look() {
-    std::map<const Flights*, size_t> late;
     size_t stuck = 0, fresh = 0;
     for (InlineSlot& slot : slots_) {
         uint64_t state = slot.state.load(std::memory_order_acquire);
-        const Flights* where = slot.where.load(std::memory_order_relaxed);
         bool within = (state & 1) != 0, lent = (state & InlineSlot::kLent) != 0;
         if (within && !lent && state == slot.seen && lend(slot, state)) {
             state |= InlineSlot::kLent;
@@ -106,9 +118,7 @@ void Backings::look() {
             fresh++;
         }
         slot.seen = state;
-        if (!within || !lent) continue;
-        stuck++;
-        late[where]++;
+        if (within && lent) stuck++;
     }
     stuck_.store(stuck, std::memory_order_release);
     for (; fresh > 0; fresh--) {
@@ -120,10 +130,7 @@ void Backings::look() {
             replace_();
     }
     int64_t now_ns = executor_.now_ns();
-    for (Flights* each : all_) {
-        auto found = late.find(each);
-        each->look(now_ns, found == late.end() ? 0 : found->second);
-    }
+    for (Flights* each : all_) each->look(now_ns);
 }
 
 }  // namespace dmfs

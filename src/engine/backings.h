@@ -19,6 +19,7 @@ namespace dmfs {
 class Cancel;
 class Executor;
 class Flights;
+struct InlineCall;
 
 // A thread that makes calls itself (InlineTurn), and what it is at.
 struct alignas(64) InlineSlot {
@@ -27,9 +28,8 @@ struct alignas(64) InlineSlot {
     // Odd: within a call. Counts, so that a call that is seen twice is late; kLent: it was late,
     // and its turn was given to another.
     std::atomic<uint64_t> state{0};
-    std::atomic<const Flights*> where{nullptr};
-    std::atomic<Cancel*> whose{nullptr};  // or nobody's
-    uint64_t seen = 0;                    // by the last look
+    std::atomic<const InlineCall*> call{nullptr};  // there while it is being looked at, or lent
+    uint64_t seen = 0;                             // by the last look
 };
 
 class Backings {
@@ -50,13 +50,14 @@ class Backings {
     // Operations that nobody waits for any more; `changes`: it writes.
     void abandoned(const Identity& identity, bool changes);
     void landed(const Identity& identity, bool changes);
+    // With those that threads make themselves, and hang in.
     size_t abandoned_writes(const Identity& identity) const;
     size_t abandoned() const;
 
     // The calling thread's.
     InlineSlot& slot();
     // A call that was late has ended: its thread is one more than is needed.
-    void came_back() { spare_.fetch_add(1, std::memory_order_relaxed); }
+    void came_back(const InlineCall& call);
     // How many threads hang in calls now.
     size_t stuck() const { return stuck_.load(std::memory_order_acquire); }
 
@@ -71,7 +72,7 @@ class Backings {
     std::map<Identity, size_t> writes_;
     size_t all_abandoned_ = 0;
 
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::set<Flights*> all_;
     std::deque<InlineSlot> slots_;
     std::function<void()> replace_;

@@ -11,6 +11,7 @@
 #include "base/refused.h"
 #include "engine/backings.h"
 #include "engine/buffer.h"
+#include "engine/flights.h"
 
 namespace dmfs {
 
@@ -58,7 +59,7 @@ void Executor::spawn(Task<Status> task) {
 Executor::Executor() : backings_(std::make_unique<Backings>(*this)) {}
 Executor::~Executor() = default;
 
-InlineTurn::InlineTurn(Executor& executor, const Flights* where, Cancel* whose) {
+InlineTurn::InlineTurn(Executor& executor, const InlineCall& call) : call_(call) {
     if (on_executor_thread) return;
     if (executor.inline_turns_.fetch_sub(1, std::memory_order_relaxed) <= 0) {
         executor.inline_turns_.fetch_add(1, std::memory_order_relaxed);
@@ -66,8 +67,7 @@ InlineTurn::InlineTurn(Executor& executor, const Flights* where, Cancel* whose) 
     }
     taken_ = &executor;
     slot_ = &executor.backings().slot();
-    slot_->where.store(where, std::memory_order_relaxed);
-    slot_->whose.store(whose, std::memory_order_relaxed);
+    slot_->call.store(&call_, std::memory_order_relaxed);
     slot_->state.store(slot_->state.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
@@ -84,7 +84,7 @@ InlineTurn::~InlineTurn() {
         }
     }
     if ((before & InlineSlot::kLent) != 0)
-        taken_->backings().came_back();
+        taken_->backings().came_back(call_);
     else
         taken_->inline_turns_.fetch_add(1, std::memory_order_relaxed);
 }

@@ -115,17 +115,25 @@ class Executor {
     std::unique_ptr<Blocking> operating_ = std::make_unique<Blocking>(0);
 };
 
-// A turn to do one blocking call on the calling thread, at `where`, for `whose` request. Not given on
-// an executor's own thread, nor when all turns are taken. A call that is late gives it back.
+// A call that a thread makes itself.
+struct InlineCall {
+    const Operation* operation = nullptr;
+    Flights* where = nullptr;
+    Cancel* whose = nullptr;  // or nobody's
+};
+
+// A turn to do one blocking call on the calling thread. Not given on an executor's own thread, nor
+// when all turns are taken. A call that is late gives it back.
 class InlineTurn {
   public:
-    explicit InlineTurn(Executor& executor, const Flights* where = nullptr, Cancel* whose = nullptr);
+    explicit InlineTurn(Executor& executor, const InlineCall& call = {});
     InlineTurn(const InlineTurn&) = delete;
     InlineTurn& operator=(const InlineTurn&) = delete;
     ~InlineTurn();
     explicit operator bool() const { return taken_ != nullptr; }
 
   private:
+    const InlineCall call_;  // on this thread's stack: only when it is late anybody looks at it
     Executor* taken_ = nullptr;
     InlineSlot* slot_ = nullptr;
 };

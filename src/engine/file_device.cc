@@ -269,7 +269,10 @@ Status FileDevice::failed(const Bio& bio, int error) const {
 // A file may have grown.
 bool FileDevice::beyond(const Bio& bio) { return bio.end() > seen_size() && bio.end() > size(); }
 
+// Of one that was killed nothing more is begun: where a call of it hung its client has had the answer,
+// and what others wrote since then is newer.
 Task<Status> FileDevice::io(Bio bio) {
+    if (was_killed(bio)) return Task<Status>::ready(Status(EINTR));
     if (bio.op != Op::flush && beyond(bio)) {
         if (!may_ask()) return look_and_go_on(bio);
         return Task<Status>::ready(failed(bio, EIO));
@@ -339,8 +342,9 @@ Task<Status> FileDevice::transfer(Bio bio) {
     // Pieces of one request that wait for a disk should wait side by side.
     bool inline_ok = !(direct_ && bio.one_of_many);
     if (flights_.slow()) return transfer_rest(bio, 0);
-    if (InlineTurn turn(executor_, &flights_, bio.cancel); inline_ok && turn) {
-        int64_t done = do_blocking(transfer_operation(bio));
+    const Operation whole = transfer_operation(bio);
+    if (InlineTurn turn(executor_, {&whole, &flights_, bio.cancel}); inline_ok && turn) {
+        int64_t done = do_blocking(whole);
         if (done == static_cast<int64_t>(bio.bytes())) return Task<Status>::ready(kOk);
         if (done < 0) return Task<Status>::ready(failed(bio, static_cast<int>(-done)));
         return transfer_rest(bio, static_cast<size_t>(done));
@@ -387,7 +391,7 @@ Task<Status> FileDevice::transfer_rest(Bio bio, size_t done) {
 
 Task<Status> FileDevice::operate(Operation operation, Bio bio) {
     if (flights_.slow()) return operate_later(operation, bio);
-    if (InlineTurn turn(executor_, &flights_, bio.cancel); turn)
+    if (InlineTurn turn(executor_, {&operation, &flights_, bio.cancel}); turn)
         return Task<Status>::ready(operated(do_blocking(operation), bio));
     return operate_later(operation, bio);
 }

@@ -30,6 +30,9 @@ struct Flights::Flight : Operation {
         if (kind == Kind::write) memcpy(data, lent, bytes);
     }
     bool changes() const { return kind == Kind::write || kind == Kind::fallocate; }
+    bool is_abandoned() const {
+        return abandoned || (call != nullptr && call->whose != nullptr && call->whose->requested());
+    }
     bool overlaps(const Operation& other) const {
         return offset < other.offset + other.bytes && other.offset < offset + bytes;
     }
@@ -39,6 +42,7 @@ struct Flights::Flight : Operation {
     std::byte* lent = nullptr;
     Buffer bounce;
     int64_t since_ns = 0;
+    const InlineCall* call = nullptr;  // that a thread makes itself; then nobody waits here
 
     // Under the mutex of `waiting_`.
     Flight* next = nullptr;
@@ -129,22 +133,33 @@ bool Flights::overlaps_abandoned(const Operation& operation) {
     if (operation.kind == Operation::Kind::sync) return false;
     return waiting_.locked([&] {
         for (const Flight* flight = first_; flight != nullptr; flight = flight->next)
-            if (flight->abandoned && flight->changes() && flight->overlaps(operation)) return true;
+            if (flight->is_abandoned() && flight->changes() && flight->overlaps(operation)) return true;
         return false;
     });
 }
 
 void Flights::depart(Flight& flight) {
     flight.since_ns = executor_.now_ns();
-    waiting_.locked([&] {
-        flight.next = first_;
-        if (first_ != nullptr) first_->previous = &flight;
-        first_ = &flight;
-    });
+    waiting_.locked([&] { insert(flight); });
     if (executor_.operating().threads() > 0 && (slow() || executor_.is_small()))
         executor_.spawn(fly(&flight));
     else
         executor_.submit(flight);
+}
+
+// These two under the mutex.
+
+void Flights::insert(Flight& flight) {
+    flight.next = first_;
+    if (first_ != nullptr) first_->previous = &flight;
+    first_ = &flight;
+}
+
+void Flights::remove(Flight& flight) {
+    (flight.previous != nullptr ? flight.previous->next : first_) = flight.next;
+    if (flight.next != nullptr) flight.next->previous = flight.previous;
+    if (first_ == nullptr) given_up_.store(false, std::memory_order_release);
+    last_landed_ns_ = executor_.now_ns();
 }
 
 // On a thread of its own.
@@ -167,10 +182,7 @@ void Flights::land(Flight* flight) {
     std::unique_ptr<Flight> abandoned;
     waiting_.locked([&] {
         flight->has_landed = true;
-        last_landed_ns_ = executor_.now_ns();
-        (flight->previous != nullptr ? flight->previous->next : first_) = flight->next;
-        if (flight->next != nullptr) flight->next->previous = flight->previous;
-        if (first_ == nullptr) given_up_.store(false, std::memory_order_release);
+        remove(*flight);
         if (flight->abandoned)
             abandoned.reset(flight);
         else
@@ -216,9 +228,9 @@ void Flights::let_go(int64_t longer_than_ns) {
         if (last_landed_ns_ > now_ns - longer_than_ns) return late;  // slow, but it answers
         for (Flight* flight = first_; flight != nullptr; flight = flight->next) {
             const int64_t patience_ns = longer_than_ns * (flight->kind == Operation::Kind::sync ? 6 : 1);
-            if (!flight->abandoned && flight->since_ns > now_ns - patience_ns) continue;
+            if (!flight->is_abandoned() && flight->since_ns > now_ns - patience_ns) continue;
             late = true;
-            if (!flight->abandoned) waiting_.wake_locked(*flight->waiter, Status(EIO));
+            if (flight->waiter != nullptr) waiting_.wake_locked(*flight->waiter, Status(EIO));
         }
         if (late) given_up_.store(true, std::memory_order_release);
         return late;
@@ -229,14 +241,49 @@ void Flights::let_go(int64_t longer_than_ns) {
     overlapping_.wake_all(Status(EIO));
 }
 
-void Flights::look(int64_t now_ns, size_t inline_late) {
+void Flights::call_is_late(const InlineCall& call) {
+    Operation operation = *call.operation;
+    operation.data = nullptr;  // the thread has it
+    auto flight = std::make_unique<Flight>(*this, operation, nullptr);
+    flight->call = &call;
+    flight->since_ns = executor_.now_ns();
+    abandoned_.fetch_add(1, std::memory_order_acq_rel);
+    slow_.store(true, std::memory_order_relaxed);
+    waiting_.locked([&] { insert(*flight.release()); });
+}
+
+void Flights::call_ended(const InlineCall& call) {
+    std::unique_ptr<Flight> ended;
+    waiting_.locked([&] {
+        Flight* flight = first_;
+        while (flight->call != &call) flight = flight->next;
+        remove(*flight);
+        ended.reset(flight);
+    });
+    abandoned_.fetch_sub(1, std::memory_order_acq_rel);
+    overlapping_.wake_all();
+}
+
+size_t Flights::abandoned_calls(const Identity& identity) const {
+    return waiting_.locked([&] {
+        size_t count = 0;
+        for (const Flight* flight = first_; flight != nullptr; flight = flight->next)
+            if (flight->call != nullptr && flight->changes() && flight->is_abandoned()) count++;
+        return count > 0 && identity_ == identity ? count : 0;
+    });
+}
+
+void Flights::look(int64_t now_ns) {
     size_t under_way = 0;
+    bool late = false;
     int64_t since = now_ns;
     waiting_.locked([&] {
-        for (const Flight* flight = first_; flight != nullptr; flight = flight->next, under_way++)
+        for (const Flight* flight = first_; flight != nullptr; flight = flight->next, under_way++) {
             since = std::min(since, flight->since_ns);
+            late = late || flight->call != nullptr;
+        }
     });
-    bool late = inline_late > 0 || now_ns - since > kLate;
+    late = late || now_ns - since > kLate;
     if (late) {
         slow_.store(true, std::memory_order_relaxed);
         quiet_looks_ = 0;

@@ -6,6 +6,9 @@
 //     who finds none                once; the operation keeps its memory and its file until
 //     waits, killable               it lands, and what overlaps it waits for that
 //
+// A call that the thread which brought it makes itself is none of them until it is late: from then on
+// it is under way as they are, and abandoned when whoever waits for it is killed.
+//
 // What is slow is made on threads of its own (Executor::operating), so that a dead server or
 // disk holds up neither io_uring's workers nor anybody else's requests.
 
@@ -47,8 +50,14 @@ class Flights {
     // may write much, six times as long). While such operations are under way, so does whoever comes.
     void let_go(int64_t longer_than_ns);
     // To be called now and then: what is late makes the device slow, and is said in the log.
-    // `inline_late`: calls that were made on a thread that brought them.
-    void look(int64_t now_ns, size_t inline_late);
+    void look(int64_t now_ns);
+
+    // A call that a thread makes itself does not come back; and it has. `call` and its Cancel are there
+    // until the second is done.
+    void call_is_late(const InlineCall& call);
+    void call_ended(const InlineCall& call);
+    // Those of them that write and that nobody waits for any more; if this is `identity`.
+    size_t abandoned_calls(const Identity& identity) const;
 
   private:
     struct Flight;
@@ -60,6 +69,8 @@ class Flights {
     Task<Status> behind_overlapping(Operation operation, Cancel* cancel);
     bool overlaps_abandoned(const Operation& operation);
     void depart(Flight& flight);
+    void insert(Flight& flight);
+    void remove(Flight& flight);
     void land(Flight* flight);
     int64_t arrive(std::unique_ptr<Flight> flight, Status status);
     static Task<Status> fly(Flight* flight);
@@ -72,7 +83,7 @@ class Flights {
     bool remote_ = false;
     std::atomic<bool> slow_{false};
     std::atomic<bool> given_up_{false};  // let_go() had something to do, and it has not landed
-    std::atomic<size_t> abandoned_{0};
+    std::atomic<size_t> abandoned_{0};   // or may be at any moment: calls that are late
 
     WaitQueue room_;
     size_t under_way_ = 0;  // under the queue's mutex; who waits is handed another's place

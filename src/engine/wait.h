@@ -42,6 +42,8 @@ class Cancel {
     // A call that is made for it, on the thread that brought it, does not come back: whoever
     // cancels it from now on should have an answer without that call. Only within the call.
     virtual void stuck() {}
+    // It has come back: who is cancelled from now on goes on, and is answered, as any other.
+    virtual void came_back() {}
 
   protected:
     // Behind each request().
@@ -103,7 +105,7 @@ class WaitQueue {
 
     // Runs `act` under the queue's mutex.
     template <class Act>
-    auto locked(Act act) {
+    auto locked(Act act) const {
         std::lock_guard guard(mutex_);
         return act();
     }

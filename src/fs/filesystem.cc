@@ -8,8 +8,10 @@
 #include <cstring>
 #include <ctime>
 #include <thread>
+#include <utility>
 
 #include "base/log.h"
+#include "dm/snapshots.h"
 #include "engine/backings.h"
 
 namespace dmfs::fs {
@@ -317,11 +319,12 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
                                        uint64_t offset, WriterFolder writer) {
     Request request(fuse_request, &waiting_, Until::asked);
     size_t size = text.size();
-    bool flushes = text.find("noflush") == std::string::npos;
+    const bool may_swap = file->node.kind == Kind::state;
+    Volumes flushed = may_swap ? to_flush_before(*file, text) : Volumes();
     Task<Status> writing = controls_.write(file, std::move(text), offset, std::move(writer), &request);
-    Task<Status> whole = file->node.kind == Kind::state
-                             ? with_dropped_cache(std::move(writing), file->volume, flushes, &request)
-                             : std::move(writing);
+    Task<Status> whole =
+        may_swap ? with_dropped_cache(std::move(writing), file->volume, std::move(flushed), &request)
+                 : std::move(writing);
     Status status = co_await whole;
     if (status)
         request.reply_written(size);
@@ -333,21 +336,34 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
 Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* file, bool killed) {
     Request request(fuse_request, &waiting_, Until::asked);
     Task<Status> finishing = controls_.finish(file, killed, &request);
-    Task<Status> whole = file->node.kind == Kind::table && file->held
-                             ? with_dropped_cache(std::move(finishing), file->volume, true, &request)
-                             : std::move(finishing);
+    Task<Status> whole =
+        file->node.kind == Kind::table && file->held
+            ? with_dropped_cache(std::move(finishing), file->volume, {file->volume}, &request)
+            : std::move(finishing);
     Status status = co_await whole;
     request.reply(status);
     co_return status;
 }
 
-// A request that may swap a table. Before it, if it is to `flush`, so that what was stored in mapped
+// A merge of a snapshot exchanges the table of the volume that shows its origin.
+FileSystem::Volumes FileSystem::to_flush_before(const ControlFile& file, const std::string& text) {
+    if (text.find("noflush") != std::string::npos) return {};
+    Volumes volumes{file.volume};
+    const std::vector<Word> words = split_words(text.substr(0, text.find('\n')));
+    if (!words.empty() && words[0].text == "merge") volumes.push_back(merges_into(&dm_, file.volume));
+    return volumes;
+}
+
+// A request that may swap a table. Before it, of those to be `flushed`, so that what was stored in mapped
 // pages goes to the table it was meant for; behind it, so that whoever has the answer sees the new one.
-Task<Status> FileSystem::with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume, bool flush,
-                                            Cancel* cancel) {
-    Task<Status> before = flush ? drop_cache(*volume, cancel) : Task<Status>::ready(kOk);
-    Status status = co_await before;
-    status = co_await swapping;
+Task<Status> FileSystem::with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume,
+                                            Volumes flushed, Cancel* cancel) {
+    for (const std::shared_ptr<Volume>& each : std::exchange(flushed, {})) {
+        Task<Status> before = drop_cache(*each, cancel);
+        Status dropped = co_await before;
+        static_cast<void>(dropped);
+    }
+    Status status = co_await swapping;
     std::set<uint64_t> swapped;
     {
         std::lock_guard guard(mutex_);

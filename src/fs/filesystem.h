@@ -11,6 +11,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "dm/device_mapper.h"
 #include "fs/block_counts.h"
@@ -98,7 +99,9 @@ class FileSystem final : public NamespaceObserver {
     Task<Status> read_trace(fuse_req_t request, ControlFile* file, size_t size);
     Task<Status> read_events(fuse_req_t request, ControlFile* file, size_t size);
     void read_control(fuse_req_t request, ControlFile& file, size_t size, uint64_t offset);
-    Task<Status> with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume, bool flush,
+    using Volumes = std::vector<std::shared_ptr<Volume>>;
+    Volumes to_flush_before(const ControlFile& file, const std::string& text);
+    Task<Status> with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume, Volumes flushed,
                                     Cancel* cancel);
     Task<Status> drop_cache(const Volume& volume, Cancel* cancel);
     bool is_open(uint64_t volume);

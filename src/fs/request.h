@@ -90,6 +90,7 @@ class Request final : public Cancel {
         stuck_.fetch_or(1, std::memory_order_acq_rel);
         if (requested()) cancelled();
     }
+    void came_back() override { stuck_.fetch_and(0, std::memory_order_acq_rel); }
 
   private:
     friend class WaitingRequests;

@@ -284,6 +284,29 @@ test_merge_behind_a_mapping() {
 	cmp a.img new
 }
 
+# What was stored there before the merge was stored in what the merge overwrites, whoever begins it.
+test_merge_behind_a_store() {
+	(set +o pipefail; yes 'this is old ... ' | head -c 2M >a.img)
+	mount_dmfs "$T/mnt" -o cache=auto
+	new_volume disk "0 4096 linear $T/a.img 0"
+	need_mappable mnt/disk
+	dmfs snapshot disk s >/dev/null
+	(set +o pipefail; yes 'this is new ... ' | head -c 2M >new)
+	dd if=new of=mnt/s bs=64K conv=notrunc status=none
+	coproc probe store 'this is stored ...' mnt/disk
+	local line
+	read -r line <&"${COPROC[0]}"
+	same "$line" stored
+	echo merge >mnt/.control/s/state
+	cmp mnt/disk new || fail 'a store from before the merge lies over it'
+	exec {COPROC[1]}>&-
+	wait "$COPROC_PID"
+	dmfs merge disk >/dev/null
+	cmp mnt/disk new
+	unmount_dmfs
+	cmp a.img new
+}
+
 # Slow enough to be seen in the middle: a batch takes as long as two delays.
 slow_merge() { # VOLUME: some chunks of its snapshot `before` are to be merged into it
 	local i

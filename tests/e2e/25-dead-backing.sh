@@ -165,3 +165,39 @@ test_doctor_beside_a_mount_that_hangs() {
 	come_back
 	unmount_dmfs "$TOP"
 }
+
+# A local disk that hangs has the write on the thread that brought it. When its writer is killed it is
+# given up as any other: the file is not taken again, and what comes to the same place comes behind it.
+test_killed_write_of_a_local_disk() {
+	need_loop; need fsfreeze
+	local writer later said code=0
+	image 64M disk.img
+	mkfs.ext4 -q disk.img
+	attach_loop disk.img
+	mkdir fs
+	mount "$LOOP" fs
+	head -c 8M /dev/zero >fs/a.img
+	head -c 4096 /dev/zero | tr '\0' o >old
+	head -c 4096 /dev/zero | tr '\0' n >new
+	mount_dmfs "$T/mnt"
+	new_volume v "0 16384 linear $T/fs/a.img 0"
+	fsfreeze -f fs
+	trap 'fsfreeze -u "$T/fs" 2>/dev/null || true' EXIT
+	dd if=old of=mnt/v bs=4k count=1 seek=7 conv=notrunc status=none & writer=$!
+	sleep 1
+	kill -9 "$writer"
+	until_true 5 gone "$writer" || fail 'who waits for the disk outlives SIGKILL'
+	wait "$writer" 2>/dev/null || true
+	said=$(timeout 6 dmfs create again --table "0 16384 linear $T/fs/a.img 0" 2>&1) || code=$?
+	dd if=new of=mnt/v bs=4k count=1 seek=7 conv=notrunc status=none & later=$!
+	sleep 0.5
+	fsfreeze -u fs
+	wait "$later"
+	((code != 0)) || fail 'the file is taken again while a write of it is still under way'
+	matches "$said" 'nobody waits for any more may still land'
+	dd if=mnt/v bs=4k count=1 skip=7 status=none | cmp - new
+	timeout 6 dmfs create again --table "0 16384 linear $T/fs/a.img 0"
+	unmount_dmfs
+	umount fs
+	detach_loop "$LOOP"
+}

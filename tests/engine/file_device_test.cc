@@ -154,6 +154,21 @@ TEST_CASE("many requests may wait for one file") {
     }
 }
 
+TEST_CASE("of a request that was killed nothing is begun any more") {
+    Cancel cancel;
+    cancel.request();
+    for (Way& way : ways()) {
+        INFO(way.name);
+        Folder folder;
+        auto device = FileDevice::open(*way.executor, folder.file("a", 1 << 20), {});
+        CHECK(write(*way.executor, *device, 8, 2, 1) == kOk);
+        Memory memory(bytes_of(2));
+        for (Op op : {Op::write, Op::discard, Op::write_zeroes})
+            CHECK(run(*way.executor, device->io(bio_of(op, 8, 2, &memory, &cancel))) == Status(EINTR));
+        CHECK(tags(*way.executor, *device, 8, 2) == std::vector<int>{1, 1});
+    }
+}
+
 TEST_CASE("memory is a device of zeros") {
     Running executor;
     auto device = FileDevice::ram(*executor, 64 * 512, "ram:32K");

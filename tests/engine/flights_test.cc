@@ -172,16 +172,25 @@ TEST_CASE("what answers late is slow, until it has been quick for a while") {
     Backing backing(executor);
     Memory memory(512);
     auto answer = backing.begin(Kind::read, 0, &memory, nullptr);
-    backing.flights.look(executor.now, 0);
+    backing.flights.look(executor.now);
     CHECK_FALSE(backing.flights.slow());
     executor.now += 2 * kSecond;
-    backing.flights.look(executor.now, 0);
+    backing.flights.look(executor.now);
     CHECK(backing.flights.slow());
     executor.end(0, 512);
-    for (int looks = 0; looks < 100 && backing.flights.slow(); looks++) backing.flights.look(executor.now, 0);
-    CHECK_FALSE(backing.flights.slow());
-    backing.flights.look(executor.now, 1);  // a call of a thread that brought it
+    auto is_quick_again = [&] {
+        for (int looks = 0; looks < 100 && backing.flights.slow(); looks++)
+            backing.flights.look(executor.now);
+        return !backing.flights.slow();
+    };
+    CHECK(is_quick_again());
+    Operation operation;
+    const InlineCall call{&operation, &backing.flights, nullptr};  // of a thread that brought it
+    backing.flights.call_is_late(call);
     CHECK(backing.flights.slow());
+    CHECK_FALSE(is_quick_again());
+    backing.flights.call_ended(call);
+    CHECK(is_quick_again());
 }
 
 TEST_CASE("lent memory may go while the operation is under way") {
@@ -216,7 +225,7 @@ TEST_CASE("a call inline that is late gives its turn back, its thread is replace
     executor->backings().watch([&] { replaced++; });
     Told request;
     {
-        InlineTurn turn(*executor, nullptr, &request);
+        InlineTurn turn(*executor, {nullptr, nullptr, &request});
         REQUIRE(turn);
         CHECK(soon([&] { return replaced == 1; }));
         CHECK(request.told);
@@ -228,4 +237,84 @@ TEST_CASE("a call inline that is late gives its turn back, its thread is replace
         CHECK_FALSE(two);
     }).join();
     executor->backings().unwatch();
+}
+
+namespace {
+
+// A write of a thread that brought it, 4096 bytes at 4096, that hangs.
+struct HangingCall {
+    HangingCall(HoldingExecutor& on, Backing& at) : executor(on) {
+        operation.kind = Kind::write;
+        operation.offset = operation.bytes = 4096;
+        executor.allow_inline(1);
+        executor.backings().watch([this] { late = true; });
+        turn.emplace(executor, InlineCall{&operation, &at.flights, &cancel});
+        REQUIRE(soon([&] { return late.load(); }));
+    }
+    ~HangingCall() {
+        executor.backings().unwatch();
+        end();
+    }
+    void end() {
+        turn.reset();
+        executor.go_on();
+    }
+
+    HoldingExecutor& executor;
+    Cancel cancel;
+    Operation operation;
+    std::atomic<bool> late{false};
+    std::optional<InlineTurn> turn;
+};
+
+}  // namespace
+
+TEST_CASE("a write inline that hangs is given up when its request is killed, and nothing passes it then") {
+    HoldingExecutor executor;
+    Backing backing(executor);
+    HangingCall call(executor, backing);
+    Memory memory(4096);
+    CHECK(backing.flights.slow());
+    CHECK(executor.backings().abandoned_writes(kFile) == 0);
+    auto beside = backing.begin(Kind::write, 4096, &memory, nullptr);  // which is first is nobody's to say
+    REQUIRE(executor.held() == 1);
+    executor.end(0, 4096);
+    CHECK(*beside == 4096);
+
+    call.cancel.request();
+    CHECK(executor.backings().abandoned_writes(kFile) == 1);
+    CHECK(executor.backings().abandoned_writes({2, 1, 8}) == 0);
+    auto same = backing.begin(Kind::write, 4096, &memory, nullptr);
+    auto other = backing.begin(Kind::write, 8192, &memory, nullptr);
+    REQUIRE(executor.held() == 1);
+    CHECK(executor.at(0).offset == 8192);
+    executor.end(0, 4096);
+    CHECK(*other == 4096);
+
+    call.end();
+    CHECK(executor.backings().abandoned_writes(kFile) == 0);
+    REQUIRE(executor.held() == 1);
+    executor.end(0, 4096);
+    CHECK(*same == 4096);
+}
+
+TEST_CASE(
+    "let go: who waits behind a write inline that was given up gets EIO, and who comes until it ended") {
+    HoldingExecutor executor;
+    executor.now = 2 * kSecond;
+    Backing backing(executor);
+    HangingCall call(executor, backing);
+    Memory memory(4096);
+    call.cancel.request();
+    auto same = backing.begin(Kind::write, 4096, &memory, nullptr);
+    CHECK(executor.held() == 0);
+    backing.flights.let_go(kSecond);
+    executor.go_on();
+    CHECK(*same == -EIO);
+    CHECK(*backing.begin(Kind::read, 0, &memory, nullptr) == -EIO);
+    call.end();
+    auto again = backing.begin(Kind::write, 4096, &memory, nullptr);
+    REQUIRE(executor.held() == 1);
+    executor.end(0, 4096);
+    CHECK(*again == 4096);
 }

@@ -16,7 +16,7 @@ constexpr int64_t kMs = 1'000'000;
 // A file of 4096 sectors on a file system that has `free` of them left.
 class SparseFile final : public Device {
   public:
-    explicit SparseFile(Space space) : space_(space) {}
+    SparseFile(Executor& executor, Space space) : hanging_(executor), space_(space) {}
     Task<Status> io(Bio) override { return Task<Status>::ready(kOk); }
     Sector size() const override { return 4096; }
     Limits limits() const override { return {}; }
@@ -26,22 +26,40 @@ class SparseFile final : public Device {
     Space space() const override { return space_; }
     Task<Status> reserve(Sector, Sector length) override {
         asked++;
+        return hangs ? take_later(length) : take(length);
+    }
+    void answer() {
+        hanging_.wake_all(kOk, [this] { hangs = false; });
+    }
+
+    std::atomic<Sector> free{0};
+    std::atomic<int> error{0}, asked{0};
+    std::atomic<bool> hangs{false};
+
+  private:
+    Task<Status> take_later(Sector length) {
+        std::function<bool()> must_wait = [this] { return hangs.load(); };
+        Status status = co_await hanging_.wait(must_wait);
+        static_cast<void>(status);
+        Task<Status> taking = take(length);
+        status = co_await taking;
+        co_return status;
+    }
+    Task<Status> take(Sector length) {
         if (error != 0) return Task<Status>::ready(Status(error));
         if (length > free) return Task<Status>::ready(Status(ENOSPC));
         free -= length;
         return Task<Status>::ready(kOk);
     }
 
-    std::atomic<Sector> free{0};
-    std::atomic<int> error{0}, asked{0};
-
-  private:
+    WaitQueue hanging_;
     const Space space_;
 };
 
 struct RoomWorld {
-    explicit RoomWorld(Space space)
-        : file(std::make_shared<SparseFile>(space)), room(std::make_shared<Headroom>(*executor, file)) {
+    explicit RoomWorld(Space space, int64_t patience_ns = 3600 * 1000 * kMs)
+        : file(std::make_shared<SparseFile>(*executor, space)),
+          room(std::make_shared<Headroom>(*executor, file, patience_ns)) {
         room->begin(16, 8);
     }
     Status wait(Sector needed) {
@@ -126,6 +144,37 @@ TEST_CASE("nobody waits for room that cannot come, nor when the wait is ended") 
         world.file->error = EOPNOTSUPP;
         CHECK(world.wait(4096));
         CHECK(world.file->asked == 1);
+    }
+}
+
+TEST_CASE("who is let go while a step is being taken waits a while for it, and goes without it then") {
+    auto waiting_in = [](RoomWorld& world, Headroom::Who who) {
+        return begin(*world.executor, world.room->wait(24, who, nullptr));
+    };
+    SECTION("it was only slow") {
+        RoomWorld world({1024, 0});
+        world.file->free = 4096;
+        world.file->hangs = true;
+        auto waiting = waiting_in(world, Headroom::Who::origin);
+        world.room->let_go(Headroom::Who::origin);
+        a_moment();
+        CHECK_FALSE(waiting.done());
+        world.file->answer();
+        CHECK(waiting.get());
+    }
+    SECTION("it hangs") {
+        RoomWorld world({1024, 0}, 50 * kMs);
+        world.file->free = 4096;
+        world.file->hangs = true;
+        auto waiting = waiting_in(world, Headroom::Who::origin);
+        auto other = waiting_in(world, Headroom::Who::snapshot);
+        world.room->let_go(Headroom::Who::origin);
+        CHECK(soon([&] { return waiting.done(); }));
+        CHECK_FALSE(other.done());
+        world.file->answer();
+        CHECK(waiting.get() == Status(ENOSPC));
+        CHECK(other.get());
+        CHECK(world.room->end() == 16 + 1024);
     }
 }
 

@@ -13,13 +13,15 @@ constexpr Sector kEverywhere = UINT64_MAX;
 constexpr Sector kLeast = 128;
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kTries = 60;  // while somebody waits
+constexpr int64_t kBetweenLooks = kSecond / 20;
 
 }  // namespace
 
-Headroom::Headroom(Executor& executor, std::shared_ptr<Device> device)
+Headroom::Headroom(Executor& executor, std::shared_ptr<Device> device, int64_t patience_ns)
     : executor_(executor),
       device_(std::move(device)),
       space_(device_->space()),
+      patience_ns_(patience_ns),
       end_(space_.ahead > 0 ? 0 : kEverywhere),
       step_(space_.ahead),
       taken_(executor),
@@ -117,21 +119,28 @@ int64_t Headroom::patience_ends() {
 Task<Status> Headroom::wait(Sector needed, Who who, Cancel* cancel) {
     const std::atomic<uint64_t>& times = let_go_[static_cast<size_t>(who)];
     const uint64_t before = times;
-    std::function<bool()> must_wait = [this] {
+    int64_t leaves_ns = 0;  // once let go: though a step is still being taken
+    std::function<bool()> must_wait = [this, &times, before] {
         std::lock_guard guard(mutex_);
-        return taking_;
+        return taking_ && times == before;
     };
     while (end() < std::min(needed, device_->size())) {  // which may have been cut off
+        const int64_t now_ns = executor_.now_ns();
+        const bool is_let_go = times != before;
+        if (is_let_go && leaves_ns == 0) leaves_ns = now_ns + patience_ns_;
         bool tries = false;
         int64_t until = 0;
         {
             std::lock_guard guard(mutex_);
+            if (taking_ && is_let_go && now_ns >= leaves_ns) co_return Status(ENOSPC);
             tries = may_try();
             taking_ = taking_ || tries;
             if (!taking_ && end() < needed) {
                 const int64_t ends = patience_ends();
-                if (executor_.now_ns() >= ends || times != before) co_return Status(ENOSPC);
+                if (now_ns >= ends || is_let_go) co_return Status(ENOSPC);
                 until = std::min(ends, next_try_ns_);
+            } else if (taking_ && is_let_go) {
+                until = std::min(leaves_ns, now_ns + kBetweenLooks);  // took() may just have missed it
             }
         }
         if (tries) executor_.spawn(take(shared_from_this()));
@@ -149,6 +158,7 @@ Task<Status> Headroom::wait(Sector needed, Who who, Cancel* cancel) {
 
 void Headroom::let_go(Who who) {
     ++let_go_[static_cast<size_t>(who)];
+    taken_.wake_all();
     sleepers_.let_go(static_cast<uint64_t>(who));
 }
 

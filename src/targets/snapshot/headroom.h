@@ -31,7 +31,8 @@ class Headroom : public std::enable_shared_from_this<Headroom> {
     // For whom a wait is: each has its own end of waiting.
     enum class Who : uint64_t { snapshot, origin };
 
-    Headroom(Executor& executor, std::shared_ptr<Device> device);
+    // `patience_ns`: how long whoever is let go waits for a step that is being taken.
+    Headroom(Executor& executor, std::shared_ptr<Device> device, int64_t patience_ns = 5'000'000'000);
 
     // The sectors before `next` are in use, and so have their room. Chunks are taken behind it.
     void begin(Sector next, Sector chunk_sectors);
@@ -43,7 +44,8 @@ class Headroom : public std::enable_shared_from_this<Headroom> {
     // Answers when end() >= `needed`. ENOSPC: there is no room, and waiting is over; EINTR when
     // cancelled.
     Task<Status> wait(Sector needed, Who who, Cancel* cancel);
-    // Those who wait now get ENOSPC.
+    // Those who wait now get ENOSPC: at once where there is no room, and after a while where a step is
+    // being taken, which mostly ends at once. A disk that hangs holds nobody.
     void let_go(Who who);
     // Whether somebody needed room that is not there.
     bool is_short() const;
@@ -59,6 +61,7 @@ class Headroom : public std::enable_shared_from_this<Headroom> {
     Executor& executor_;
     const std::shared_ptr<Device> device_;
     const Space space_;
+    const int64_t patience_ns_;
     std::atomic<Sector> end_;
     std::array<std::atomic<uint64_t>, 2> let_go_{};  // how often, by Who
 

@@ -28,9 +28,11 @@ EXCEPTIONS = 1_000_000
 class Overlays:
     """Ways to write to an image without changing it, and dmfs's way to see old contents."""
 
-    def __init__(self, shop):
-        self.shop, self.numbers = shop, itertools.count()
-        self.mount, self.image = shop.dmfs_mount("snapshots"), shop.image()
+    numbers = itertools.count()  # of all, as their files lie in one folder
+
+    def __init__(self, shop, mount=None):
+        self.shop = shop
+        self.mount, self.image = mount or shop.dmfs_mount("snapshots"), shop.image()
 
     def cow(self, name):
         """A new, sparse file of the size at which none is ever full."""

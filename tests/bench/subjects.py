@@ -91,9 +91,9 @@ def linear_rows(path, sectors, rows, shuffled=False):
 class Dmfs:
     """One mount of dmfs, in the foreground so that its process id is known."""
 
-    def __init__(self, shop, name, options=()):
+    def __init__(self, shop, name, options=(), dmfs=None):
         self.shop, self.mnt = shop, shop.folder(name)
-        command = [shop.dmfs, "mount", "-f", str(self.mnt)]
+        command = [dmfs or shop.dmfs, "mount", "-f", str(self.mnt)]
         if options:
             command += ["-o", ",".join(options)]
         self.pid = shop.serve(command, self.mnt).pid
@@ -251,10 +251,11 @@ class Workshop:
             raise Missing(f"can't compile {source.name}: {why}") from None
         return binary
 
-    def dmfs_mount(self, name, more=()):
-        if not os.access(self.dmfs, os.X_OK):
-            raise Missing(f"{self.dmfs} is not there (build it, or give --dmfs PATH)")
-        return Dmfs(self, name, [*["backing=direct"] * self.direct, *more])
+    def dmfs_mount(self, name, more=(), dmfs=None):
+        """`dmfs`: another build than the one that is measured."""
+        if not os.access(dmfs or self.dmfs, os.X_OK):
+            raise Missing(f"{dmfs or self.dmfs} is not there (build it, or give --dmfs PATH)")
+        return Dmfs(self, name, [*["backing=direct"] * self.direct, *more], dmfs)
 
     def _dmfs(self, name):
         mount = self.dmfs_mount(name)

@@ -132,6 +132,8 @@ test_folder_that_is_not_shown() {
 	mkfifo pause
 	"${AS[@]}" "$T/tee" <pause >/dev/null & local paused=$!
 	exec 8>pause
+	runs_tee() { [[ $(readlink "/proc/$paused/exe") == "$T/tee" ]]; }
+	until_true 10 runs_tee
 	"${AS[@]}" readlink "/proc/$paused/cwd" >/dev/null 2>&1 && skip "this kernel shows the folder of every process"
 	exec 8>&-
 	image 1M disk.img

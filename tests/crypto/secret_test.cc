@@ -103,7 +103,7 @@ TEST_CASE("small secrets share pages and do not overlap") {
     for (const Secret& secret : secrets)
         pages.push_back(reinterpret_cast<uintptr_t>(secret.bytes().data()) / 4096);
     std::ranges::sort(pages);
-    pages.erase(std::ranges::unique(pages).begin(), pages.end());
+    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
     CHECK(pages.size() < 40);
 }
 

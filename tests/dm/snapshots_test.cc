@@ -15,8 +15,6 @@ using namespace dmfs::test;
 
 namespace {
 
-constexpr Sector kSize = 2048;
-
 struct World {
     Running executor;
     DeviceMapper dm{*executor, "", {}};

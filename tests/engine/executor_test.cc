@@ -67,11 +67,12 @@ Operation transfer(Operation::Kind kind, int fd, void* data, size_t bytes, uint6
 }
 
 struct LateFree {
-    std::atomic<bool>* freed;
+    explicit LateFree(std::atomic<bool>* where) : freed(where) {}
     ~LateFree() {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
         *freed = true;
     }
+    std::atomic<bool>* freed;
 };
 
 Task<Status> frees_late(Executor* executor, std::shared_ptr<LateFree>) {

@@ -8,13 +8,9 @@
 
 // Not under sanitizers, which watch new and delete themselves.
 
-#if defined(__has_feature)
-#define DMFS_CLANG_HAS(feature) __has_feature(feature)
-#else
-#define DMFS_CLANG_HAS(feature) 0
-#endif
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !DMFS_CLANG_HAS(address_sanitizer) && \
-    !DMFS_CLANG_HAS(thread_sanitizer)
+#include "base/sanitized.h"
+
+#ifndef DMFS_SANITIZED
 
 #include <malloc.h>
 #include <string.h>

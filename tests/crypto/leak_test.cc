@@ -1,7 +1,9 @@
 // Where keys are after a cipher was made: nowhere but in secret memory.
 
+#include "base/sanitized.h"
+
 // A sanitizer's memory takes too long to look through, and keeps what was freed.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef DMFS_SANITIZED
 
 #include <algorithm>
 #include <array>

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <random>
 
+#include "base/sanitized.h"
 #include "crypto/hex.h"
 #include "crypto/keyring.h"
 #include "engine/support.h"
@@ -693,7 +694,7 @@ TEST_CASE("what is explained is what happens") {
 }
 
 // A sanitizer's memory takes too long to look through, and keeps what was freed.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef DMFS_SANITIZED
 
 namespace {
 

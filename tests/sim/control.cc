@@ -10,10 +10,13 @@
 //     t u    snapshots of lw's device and of base, made together with one COW device of s0 or s1
 //
 // Each controller makes, loads, resumes, suspends, replaces, removes, snapshots, merges, drops,
-// and is killed, sooner or later: whatever it waits for it has to answer then. Clients open the
-// volumes as programs do. In the end what was dead answers, all is resumed, and
+// and is killed, sooner or later: whatever it waits for it has to answer then. In every fourth run
+// somebody is at work by hand, too. Clients open the volumes as programs do. In the end what was
+// dead answers, all is resumed, and
 //
 //     nobody waits, and no volume that ever had a table is without one
+//     none was suspended but those that somebody suspended, or was told about
+//     none was removed while requests were inside
 //     disk has what was written, unless a merge was tried
 //     each log has all writes that were answered, then its end mark, and nothing behind it
 //     no COW device is that of two origins; what was told to be interrupted removes nothing later
@@ -24,21 +27,23 @@
 //
 // That it can fail was tried by breaking what it looks at, from seed 1 on; the seeds that found it:
 //
-//     removal       takes neither the control lock nor the gate                 18
-//                   no control lock, but for logs: it crashes                  266
-//                   neither, of log-writes alone: writes behind the end mark   178
-//                   by `state`, cannot be killed                                 3
-//                   passes on no cancel within its errand                       63
-//     going back    a swap back that does nothing                               11
+//     removal       takes neither the control lock nor the gate                  8
+//                   no control lock, but for logs: it crashes                  176
+//                   neither, of log-writes alone: writes behind the end mark    44
+//                   the lock, but does not wait for those inside                 8
+//                   by `state`, cannot be killed                                 2
+//                   passes on no cancel within its errand                       18
+//     going back    a swap back that does nothing                                4
 //                   a resume that is refused stays suspended with the new table 13
-//                   a replacement that is refused leaves the new table live      7
+//                   a replacement that is refused leaves the new table live      4
 //                   what was put under a volume is not taken back                5
+//                   a merge that is refused resumes no snapshot                  9
+//                   it tries to, and does not say that this was refused         20
 //     one COW       a claim does not count while it reads the store              1
 //                   nor is it there before it has read it                        1
 //
-// Two it does not find. A removal with the control lock but without waiting for those inside: who is
-// inside has the volume open, or that lock. A snapshot that is left suspended by a merge that is
-// refused: in the end all are resumed.
+// Who is inside has the volume open, but for copies of a snapshot whose row never was live: they
+// go on when its table is gone. So a removal that does not wait shows in COW devices alone.
 
 #include <csignal>
 #include <cstdio>
@@ -61,7 +66,7 @@ constexpr int64_t kMs = 1'000'000;       // in nanoseconds
 constexpr int64_t kGraceNs = 150 * kMs;  // in which who is killed has to be gone
 uint64_t current_seed = 0;
 
-struct World {
+struct World final : NamespaceObserver {
     Random random;
     SimExecutor executor{random};
     std::unique_ptr<DeviceMapper> dm;
@@ -76,6 +81,7 @@ struct World {
     std::set<uint64_t> unmade;         // of those whose first table was refused, maybe when it was live
     std::set<uint64_t> kept;           // ids of those whose removal was killed ...
     std::multiset<uint64_t> removers;  // ... and that nobody else may have removed
+    std::set<uint64_t> may_stay;       // ids of those that may be suspended in the end
     bool stop = false;
     size_t at_work = 0;  // controllers and clients
     std::string failure;
@@ -83,6 +89,13 @@ struct World {
     explicit World(uint64_t seed) : random(seed) {
         executor.allow_inline(1 << 20);  // memory answers at once; what is late is a delay's
         dm = std::make_unique<DeviceMapper>(executor, "", DeviceWords::Options{});
+        dm->volumes().observe(this);
+    }
+    // Its table is closed next.
+    void removed(Volume& volume) override {
+        for (Op op : {Op::read, Op::write, Op::flush})
+            if (volume.counted().in_flight(op) != 0)
+                note_failure(volume.name() + " was removed while requests are inside");
     }
     uint64_t upto(uint64_t most) { return random() % (most + 1); }
     bool chance(unsigned percent) { return random() % 100 < percent; }
@@ -158,6 +171,7 @@ std::string table_of(World* world, const std::string& name) {
     if (name.starts_with("cow")) return "0 512 delay ram:256K:" + name + " 0 1";
     if (name == "t") return length + "snapshot base2 cow" + std::to_string(world->contested) + " P 8";
     if (name == "u") return length + "snapshot base cow" + std::to_string(world->contested) + " P 8";
+    if (name == "late") return "0 512 delay flaky 0 3";
     if (name == "flaky") return "0 512 flakey ram:256K:flaky 0 0 1 1 error_writes";
     const std::string ram = "ram:64K:" + name + " 0 ";
     return length + "delay " + ram + "1 " + ram + "2 " + ram + "3";
@@ -238,6 +252,14 @@ Task<Outcome> remove_over(World* world, std::shared_ptr<Volume> volume, std::str
     co_return outcome;
 }
 
+// Who is told that something was not taken back, or that it still is, may find a volume suspended.
+void note_told(World* world, const Outcome& outcome) {
+    if (!outcome) return;
+    for (const char* told : {"and then: ", "still being taken back", "the merge has begun"})
+        if (outcome->reason().find(told) != std::string::npos)
+            for (const auto& each : world->dm->volumes().volumes()) world->may_stay.insert(each->id());
+}
+
 Task<Outcome> act(World* world, std::shared_ptr<Volume> volume, std::string name, Cancel* cancel) {
     // A log has one table, and what is not a plain table is not made again.
     const bool plain = name == "disk" || name == "up" || name == "over";
@@ -252,6 +274,7 @@ Task<Outcome> act(World* world, std::shared_ptr<Volume> volume, std::string name
     if (stays && request.starts_with("remove")) request = "resume";
     if (name == "over" && request.starts_with("remove"))
         return remove_over(world, std::move(volume), request, cancel);
+    if (request.starts_with("suspend")) world->may_stay.insert(volume->id());
     return world->dm->set_state(std::move(volume), request + "\n", "/", cancel);
 }
 
@@ -290,6 +313,74 @@ Task<Status> controller(World* world) {
             volume ? act(world, std::move(volume), name, mortal.get()) : make(world, name, mortal.get());
         Outcome outcome = co_await acting;
         check_killed(world, *mortal, name + ": " + (outcome ? outcome->reason() : "what was asked"));
+        if (name != "over") note_told(world, outcome);  // what is begun there is taken back in the end
+        world->look();
+    }
+    world->at_work--;
+    co_return kOk;
+}
+
+// Somebody at work by hand: makes a snapshot of two rows, whose second is refused, and takes the COW
+// device of the first away, where copies are still made that nobody waits for; and asks for a merge
+// while another is loaded, so that it is refused, and the snapshot cannot go on.
+
+Task<Outcome> renew(World* world, std::string name, Cancel* cancel) {
+    Outcome outcome;
+    if (std::shared_ptr<Volume> volume = world->find(name)) {
+        Task<Outcome> removing = world->dm->set_state(std::move(volume), "remove\n", "/", cancel);
+        outcome = co_await removing;
+        if (outcome) co_return outcome;
+    }
+    Task<Outcome> making = make(world, name, cancel);
+    outcome = co_await making;
+    co_return outcome;
+}
+
+Task<Outcome> merge_twice(World* world, std::string number, Cancel* cancel) {
+    std::shared_ptr<Volume> hand = world->find("hand"), disk = world->find("disk");
+    hand->clear();
+    Outcome outcome;
+    if (disk && !world->find("s" + number)) {
+        Task<Outcome> making =
+            world->dm->set_state(std::move(disk), "snapshot s" + number + " cow" + number, "/", cancel);
+        outcome = co_await making;
+    }
+    std::shared_ptr<Volume> snapshot = world->find("s" + number);
+    if (outcome || !snapshot) co_return outcome;
+    const std::string text = "0 128 snapshot-merge disk-real cow" + number + " P 8";
+    Task<Outcome> loading = give_table(world, std::move(hand), text, true, cancel);
+    outcome = co_await loading;
+    if (outcome) co_return outcome;
+    world->merged = true;
+    Task<Outcome> merging = world->dm->set_state(std::move(snapshot), "merge\n", "/", cancel);
+    outcome = co_await merging;
+    co_return outcome;
+}
+
+Task<Outcome> half_snapshot(World* world, std::string cow, Cancel* cancel) {
+    const std::string text = "0 64 snapshot disk-real " + cow + " P 8\n64 64 snapshot disk-real late P 8";
+    Task<Outcome> giving = give_table(world, world->find("hand"), text, false, cancel);
+    Outcome outcome = co_await giving;
+    Task<Outcome> renewing = renew(world, std::move(cow), cancel);
+    outcome = co_await renewing;
+    co_return outcome;
+}
+
+Task<Status> handworker(World* world) {
+    world->at_work++;
+    while (!world->stop) {
+        Task<Status> waiting = pause(world, 10 * kMs);
+        Status waited = co_await waiting;
+        static_cast<void>(waited);
+        if (world->stop) break;
+        const std::string number = std::to_string(world->upto(1));
+        std::shared_ptr<Mortal> mortal = new_mortal(world);
+        Task<Outcome> working = world->merges && world->chance(30)
+                                    ? merge_twice(world, number, mortal.get())
+                                    : half_snapshot(world, "cow" + number, mortal.get());
+        Outcome outcome = co_await working;
+        check_killed(world, *mortal, number + ": " + (outcome ? outcome->reason() : "what was done by hand"));
+        note_told(world, outcome);
         world->look();
     }
     world->at_work--;
@@ -392,7 +483,25 @@ Task<Outcome> asked(std::shared_ptr<Volume> volume, Bio bio) {
     co_return Outcome();
 }
 
-// What was dead answers. Lower volumes are resumed as upper ones are, again and again.
+// What was dead answers, and what may be suspended is resumed. By then no other is.
+void resume_suspended(World& world) {
+    if (std::shared_ptr<Volume> hand = world.find("hand")) hand->clear();
+    std::deque<Outcome> outcomes;
+    std::deque<bool> ended;
+    const std::vector<std::shared_ptr<Volume>> all = world.dm->volumes().volumes();
+    for (const auto& volume : all)
+        if (world.may_stay.contains(volume->id()))
+            world.executor.spawn(
+                note_end(volume->resume(false, nullptr), &outcomes.emplace_back(), &ended.emplace_back()));
+    while (world.executor.running() > 0)
+        if (!world.executor.step())
+            fail("when what was suspended goes on somebody still waits" + standing(world));
+    for (const auto& volume : world.dm->volumes().volumes())
+        if (volume->suspended() && volume->live() && !world.may_stay.contains(volume->id()))
+            fail(volume->name() + " stays suspended, and nobody was told");
+}
+
+// Lower volumes are resumed as upper ones are, again and again.
 void resume_all(World& world) {
     std::string refused;
     for (int round = 0; round < 50; round++) {
@@ -490,6 +599,12 @@ void simulate(uint64_t seed) {
     for (const char* name : {"base", "base2", "cow0", "cow1", "flaky", "dead", "over", "disk", "lw"})
         if (Outcome refused = finish(world, make(&world, name, nullptr))) fail(refused->detail());
     if (finish(world, world.find("dead")->suspend(false, nullptr))) fail("dead does not die");
+    world.may_stay.insert(world.find("dead")->id());
+    if (seed % 4 == 0) {
+        world.unmade.insert(world.dm->create("hand")->id());
+        if (Outcome refused = finish(world, make(&world, "late", nullptr))) fail(refused->detail());
+        world.executor.spawn(handworker(&world));
+    }
     for (int i = 0; i < 2; i++) world.executor.spawn(controller(&world));
     for (const char* name : {"disk", "disk", "disk", "lw", "lw", "s0", "up", "over"})
         world.executor.spawn(client(&world, name));
@@ -499,6 +614,7 @@ void simulate(uint64_t seed) {
     while (world.at_work > 0)
         if (!world.executor.step()) fail("somebody can't be killed" + standing(world));
     if (!world.failure.empty()) fail(world.failure);
+    resume_suspended(world);
     resume_all(world);
     check_volumes(world);
     remove_all(world);

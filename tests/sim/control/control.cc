@@ -27,15 +27,15 @@
 //
 // That it can fail was tried by breaking what it looks at, from seed 1 on; the seeds that found it:
 //
-//     removal       takes neither the control lock nor the gate                  8
+//     removal       takes neither the control lock nor the gate                  4
 //                   no control lock, but for logs: it crashes                  176
-//                   neither, of log-writes alone: writes behind the end mark    44
-//                   the lock, but does not wait for those inside                 8
+//                   neither, of log-writes alone: writes behind the end mark   127
+//                   the lock, but does not wait for those inside                 4
 //                   by `state`, cannot be killed                                 2
-//                   passes on no cancel within its errand                       18
+//                   passes on no cancel within its errand                       68
 //     going back    a swap back that does nothing                                4
 //                   a resume that is refused stays suspended with the new table 13
-//                   a replacement that is refused leaves the new table live      4
+//                   a replacement that is refused leaves the new table live      2
 //                   what was put under a volume is not taken back                5
 //                   a merge that is refused resumes no snapshot                  9
 //                   it tries to, and does not say that this was refused         20

@@ -17,16 +17,20 @@ Task<Status> Sleepers::sleep(int64_t deadline_ns, Cancel* cancel, uint64_t group
     std::function<bool()> must_wait = [&me] { return !me.awake; };
     Waiter waiter = queue_.wait(must_wait, cancel);
     me.waiter = &waiter;
+    Order::iterator place;
     bool held = queue_.locked([&] {
         if (!held_) return false;
-        order_.emplace(deadline_ns, &me);
+        place = order_.emplace(deadline_ns, &me);
         set_alarm();
         return true;
     });
     if (!held) co_return kOk;
     Status status = co_await waiter;
     // Who woke it has taken it out of the order.
-    if (!status) queue_.locked([&] { order_.erase({deadline_ns, &me}); });
+    if (!status)
+        queue_.locked([&] {
+            if (!me.awake) order_.erase(place);
+        });
     co_return status;
 }
 

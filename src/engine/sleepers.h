@@ -1,10 +1,9 @@
-// Sleepers: requests that are held for a time, in the order of their deadlines. Each
-// goes on at its own, or when all are let go, or when its process is killed.
+// Sleepers: requests that are held for a time, in the order of their deadlines, those of one in the
+// order they came. Each goes on at its own, or when all are let go, or when its process is killed.
 
 #pragma once
 
-#include <set>
-#include <utility>
+#include <map>
 
 #include "engine/wait.h"
 
@@ -38,7 +37,7 @@ class Sleepers {
         Waiter* waiter = nullptr;
         bool awake = false;
     };
-    using Order = std::set<std::pair<int64_t, Sleeper*>>;
+    using Order = std::multimap<int64_t, Sleeper*>;
 
     void wake_due();
     void wake(const std::function<bool(const Sleeper&)>& wanted);

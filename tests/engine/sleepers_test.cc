@@ -2,6 +2,7 @@
 
 #include "engine/sleepers.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "engine/support.h"
@@ -17,6 +18,15 @@ Task<Status> sleep_and_note(Executor* executor, Sleepers* sleepers, int64_t dead
     Task<Status> sleeping = sleepers->sleep(deadline_ns, nullptr);
     Status status = co_await sleeping;
     *late_ns = executor->now_ns() - deadline_ns;
+    co_return status;
+}
+
+// All of one deadline go on on one thread.
+Task<Status> sleep_and_tell(Sleepers* sleepers, int64_t deadline_ns, size_t which,
+                            std::vector<size_t>* woken) {
+    Task<Status> sleeping = sleepers->sleep(deadline_ns, nullptr);
+    Status status = co_await sleeping;
+    woken->push_back(which);
     co_return status;
 }
 
@@ -36,6 +46,24 @@ TEST_CASE("sleepers go on at their deadlines, in whatever order they came") {
         for (Pending<Status>& each : sleeping) CHECK(each.get() == kOk);
         for (int64_t each : late) CHECK(each >= 0);
         CHECK(sleepers.size() == 0);
+    }
+}
+
+TEST_CASE("sleepers of one deadline go on in the order they came") {
+    for (const std::string& name : executor_names()) {
+        Running executor(make_executor(name));
+        Sleepers sleepers(*executor);
+        constexpr size_t kCount = 100;
+        for (int round = 0; round < 2; round++) {  // the second in memory that the first gave back
+            std::vector<size_t> woken;
+            std::vector<Pending<Status>> sleeping;
+            int64_t deadline = executor->now_ns() + 50 * kMs;
+            for (size_t i = 0; i < kCount; i++)
+                sleeping.push_back(begin(*executor, sleep_and_tell(&sleepers, deadline, i, &woken)));
+            for (Pending<Status>& each : sleeping) CHECK(each.get() == kOk);
+            CHECK(woken.size() == kCount);
+            CHECK(std::ranges::is_sorted(woken));
+        }
     }
 }
 

@@ -20,14 +20,12 @@
 // a striped discard without its last leg.
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <iterator>
 
-#include "base/log.h"
 #include "engine/namespace.h"
 #include "sim/disk.h"
 #include "sim/model.h"
+#include "sim/runs.h"
 #include "targets/registry.h"
 
 namespace dmfs::sim {
@@ -532,28 +530,4 @@ void simulate(uint64_t seed) {
 }  // namespace
 }  // namespace dmfs::sim
 
-int main(int argc, char** argv) {
-    uint64_t seed = std::random_device()(), runs = 100;
-    for (int i = 1; i < argc; i += 2) {
-        std::string option = argv[i];
-        if (i + 1 == argc || (option != "--seed" && option != "--runs")) {
-            fprintf(stderr, "usage: %s [--seed N] [--runs N]\n", argv[0]);
-            return 2;
-        }
-        (option == "--seed" ? seed : runs) = strtoull(argv[i + 1], nullptr, 10);
-    }
-    dmfs::log_to_stderr(false);
-    for (uint64_t run = 0; run < runs; run++) {
-        try {
-            dmfs::sim::simulate(seed + run);
-        } catch (const std::exception& error) {
-            printf("sim: --seed %llu --runs 1: %s\n", static_cast<unsigned long long>(seed + run),
-                   error.what());
-            fflush(stdout);
-            _Exit(1);
-        }
-    }
-    printf("sim: %llu runs from seed %llu\n", static_cast<unsigned long long>(runs),
-           static_cast<unsigned long long>(seed));
-    return 0;
-}
+int main(int argc, char** argv) { return dmfs::sim::run_all(argc, argv, "sim", dmfs::sim::simulate); }

@@ -35,15 +35,11 @@
 // Stale entries that are not wiped it does not find: they only matter from the second block of an
 // area on, for which its disks are too small. A unit test looks after them.
 
-#include <cstdio>
-#include <cstdlib>
-
-#include "base/log.h"
 #include "engine/namespace.h"
 #include "sim/disk.h"
 #include "sim/model.h"
+#include "sim/runs.h"
 #include "targets/registry.h"
-#include "targets/snapshot/exceptions.h"
 
 namespace dmfs::sim {
 namespace {
@@ -676,28 +672,5 @@ void simulate(uint64_t seed) {
 }  // namespace dmfs::sim
 
 int main(int argc, char** argv) {
-    uint64_t seed = std::random_device()(), runs = 100;
-    for (int i = 1; i < argc; i += 2) {
-        std::string option = argv[i];
-        if (i + 1 == argc || (option != "--seed" && option != "--runs")) {
-            fprintf(stderr, "usage: %s [--seed N] [--runs N]\n", argv[0]);
-            return 2;
-        }
-        (option == "--seed" ? seed : runs) = strtoull(argv[i + 1], nullptr, 10);
-    }
-    dmfs::snapshot::Exceptions::fix_hash(1);
-    dmfs::log_to_stderr(getenv("SIM_LOG") != nullptr);
-    for (uint64_t run = 0; run < runs; run++) {
-        try {
-            dmfs::sim::simulate(seed + run);
-        } catch (const std::exception& error) {
-            printf("sim_snapshots: --seed %llu --runs 1: %s\n", static_cast<unsigned long long>(seed + run),
-                   error.what());
-            fflush(stdout);
-            _Exit(1);
-        }
-    }
-    printf("sim_snapshots: %llu runs from seed %llu\n", static_cast<unsigned long long>(runs),
-           static_cast<unsigned long long>(seed));
-    return 0;
+    return dmfs::sim::run_all(argc, argv, "sim_snapshots", dmfs::sim::simulate);
 }

@@ -1,5 +1,5 @@
-// DMFS_SANITIZED: AddressSanitizer or ThreadSanitizer watches this build. They replace new and delete, lock no
-// memory, and keep what was freed. g++ and clang say it in different words.
+// DMFS_SANITIZED: AddressSanitizer or ThreadSanitizer watches this build. They replace new and delete, lock
+// no memory, and keep what was freed. g++ and clang say it in different words.
 
 #pragma once
 

@@ -26,11 +26,13 @@ test_fuse2fs() {
 	new_volume disk "0 131072 linear a.img 0"
 	"${AS[@]}" mkfs.ext4 -q -F mnt/disk
 	"${AS[@]}" mkdir fs
-	"${AS[@]}" fuse2fs -o fakeroot mnt/disk fs
+	"${AS[@]}" fuse2fs -f -o fakeroot mnt/disk fs >fuse2fs.log 2>&1 & local above=$!
+	until_true 20 mounted "$T/fs"
 	make_tree tree
 	"${AS[@]}" cp -r tree fs/
 	"${AS[@]}" diff -r tree fs/tree
 	"${AS[@]}" fusermount3 -u fs
+	wait $above # it writes until it ends
 	"${AS[@]}" e2fsck -fn mnt/disk >fsck.log 2>&1
 }
 

@@ -1,7 +1,10 @@
 #include "engine/backings.h"
 
 #include <chrono>
+#include <utility>
 
+#include "base/log.h"
+#include "base/refused.h"
 #include "engine/executor.h"
 #include "engine/flights.h"
 #include "engine/wait.h"
@@ -106,29 +109,34 @@ bool Backings::lend(InlineSlot& slot, uint64_t state) {
     return true;
 }
 
+// Whether another thread has the place of one that hangs.
+bool Backings::replaced() {
+    if (spare_.load(std::memory_order_relaxed) > 0) {
+        spare_.fetch_sub(1, std::memory_order_relaxed);
+        return true;
+    }
+    try {
+        replace_();
+        return true;
+    } catch (const Refused& refused) {
+        if (!std::exchange(said_missing_, true))
+            log_line(Severity::error, "a thread that hangs in a call can't be replaced: " + refused.reason());
+        return false;
+    }
+}
+
 // Under the mutex: none of them goes meanwhile.
 void Backings::look() {
-    size_t stuck = 0, fresh = 0;
     for (InlineSlot& slot : slots_) {
         uint64_t state = slot.state.load(std::memory_order_acquire);
         bool within = (state & 1) != 0, lent = (state & InlineSlot::kLent) != 0;
         if (within && !lent && state == slot.seen && lend(slot, state)) {
             state |= InlineSlot::kLent;
-            lent = true;
-            fresh++;
+            missing_++;
         }
         slot.seen = state;
-        if (within && lent) stuck++;
     }
-    stuck_.store(stuck, std::memory_order_release);
-    for (; fresh > 0; fresh--) {
-        executor_.return_inline_turn();
-        int spare = spare_.load(std::memory_order_relaxed);
-        if (spare > 0)
-            spare_.fetch_sub(1, std::memory_order_relaxed);
-        else
-            replace_();
-    }
+    for (; missing_ > 0 && replaced(); missing_--) executor_.return_inline_turn();
     int64_t now_ns = executor_.now_ns();
     for (Flights* each : all_) each->look(now_ns);
 }

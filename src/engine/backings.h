@@ -43,7 +43,7 @@ class Backings {
     void remove(Flights* flights);
 
     // Looks ten times a second. `replace`: a thread that makes calls itself hangs in one, and
-    // another should take its place.
+    // another should take its place. May throw Refused: it is tried again.
     void watch(std::function<void()> replace);
     void unwatch();
 
@@ -58,13 +58,12 @@ class Backings {
     InlineSlot& slot();
     // A call that was late has ended: its thread is one more than is needed.
     void came_back(const InlineCall& call);
-    // How many threads hang in calls now.
-    size_t stuck() const { return stuck_.load(std::memory_order_acquire); }
 
   private:
     void run();
     static bool lend(InlineSlot& slot, uint64_t state);
     void look();
+    bool replaced();
 
     Executor& executor_;
     const uint64_t serial_;
@@ -77,7 +76,8 @@ class Backings {
     std::deque<InlineSlot> slots_;
     std::function<void()> replace_;
     std::atomic<int> spare_{0};
-    std::atomic<size_t> stuck_{0};
+    int missing_ = 0;  // of look() alone: threads that hang, and whose turns nobody has yet
+    bool said_missing_ = false;
     std::condition_variable stopping_;
     bool stop_ = false;
     std::thread thread_;

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <system_error>
 #include <thread>
 
 #include "base/wipe.h"
@@ -34,18 +35,28 @@ bool Blocking::is_inside() { return inside != nullptr; }
 
 bool Blocking::Enter::await_ready() const noexcept { return blocking_.most_ == 0 || inside == &blocking_; }
 
-void Blocking::Enter::await_suspend(std::coroutine_handle<> self) {
+bool Blocking::Enter::await_suspend(std::coroutine_handle<> self) {
     Memory::settle_borrowed();
     wipe_stack();  // a table's text may have passed here, and a new thread begins with these registers
     Blocking& blocking = blocking_;  // this is gone as soon as a thread takes the coroutine
     std::lock_guard guard(blocking.mutex_);
-    blocking.waiting_.push_back(self);
-    if (blocking.waiting_.size() <= blocking.idle_) {
+    if (blocking.waiting_.size() < blocking.idle_)
         blocking.entering_.notify_one();
-    } else if (blocking.threads_ < blocking.most_) {
-        std::thread([&blocking] { blocking.work(); }).detach();
-        blocking.threads_++;
+    else if (blocking.threads_ < blocking.most_ && !blocking.add_thread() && blocking.threads_ == 0)
+        return false;
+    blocking.waiting_.push_back(self);
+    return true;
+}
+
+// Under the mutex. False: the system gives none, as where a container's number of tasks is limited.
+bool Blocking::add_thread() {
+    try {
+        std::thread([this] { work(); }).detach();
+    } catch (const std::system_error&) {
+        return false;
     }
+    threads_++;
+    return true;
 }
 
 void Blocking::work() {

@@ -5,7 +5,8 @@
 //     co_await enter;              from here to its next wait: on a thread of its own
 //
 // What hangs holds its own thread and nobody else's: no FUSE worker, no executor's thread.
-// Threads come when they are needed and go when they have been idle for a while. Whoever has to
+// Threads come when they are needed and go when they have been idle for a while. Where the system gives
+// no more, who enters waits for one that is there; if there is none he stays where he is. Whoever has to
 // be killable while the call hangs awaits the work through until_killed().
 
 #pragma once
@@ -31,7 +32,7 @@ class Blocking {
       public:
         explicit Enter(Blocking& blocking) : blocking_(blocking) {}
         bool await_ready() const noexcept;
-        [[gnu::noinline]] void await_suspend(std::coroutine_handle<> self);
+        [[gnu::noinline]] bool await_suspend(std::coroutine_handle<> self);
         void await_resume() const noexcept {}
 
       private:
@@ -48,6 +49,7 @@ class Blocking {
     size_t busy() const;
 
   private:
+    bool add_thread();
     void work();
 
     const size_t most_;

@@ -91,6 +91,7 @@ Task<Status> make_aside(Executor& executor, std::shared_ptr<Call> call) {
 
 Task<Status> until_killed(Executor& executor, Task<Status> work, Cancel* cancel) {
     if (cancel == nullptr) return work;
+    const NoInlineTurns none;  // this thread is to wait for nothing but `cancel`
     work.start();
     if (work.is_done()) return work;
     auto errand = std::make_shared<Errand>(executor);
@@ -101,6 +102,7 @@ Task<Status> until_killed(Executor& executor, Task<Status> work, Cancel* cancel)
 Task<Outcome> control_errand(Executor& executor, std::function<Task<Outcome>(Cancel*)> begin,
                              Cancel* cancel) {
     if (cancel == nullptr) return begin(nullptr);
+    const NoInlineTurns none;
     auto errand = std::make_shared<ControlErrand>(executor);
     executor.spawn(carry_out_control(std::move(begin), errand));
     if (errand->waiting.locked([&] { return errand->done; }))

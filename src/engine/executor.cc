@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <thread>
+#include <utility>
 
 #include "base/log.h"
 #include "base/refused.h"
@@ -18,11 +19,15 @@ namespace dmfs {
 namespace {
 
 thread_local bool on_executor_thread = false;
+thread_local bool no_turns = false;  // there, and within NoInlineTurns
 
 }  // namespace
 
-void this_is_executor_thread() { on_executor_thread = true; }
+void this_is_executor_thread() { on_executor_thread = no_turns = true; }
 bool is_executor_thread() { return on_executor_thread; }
+
+NoInlineTurns::NoInlineTurns() : before_(std::exchange(no_turns, true)) {}
+NoInlineTurns::~NoInlineTurns() { no_turns = before_; }
 
 // A coroutine that owns itself: its frame goes when it is done.
 struct Spawned {
@@ -60,7 +65,7 @@ Executor::Executor() : backings_(std::make_unique<Backings>(*this)) {}
 Executor::~Executor() = default;
 
 InlineTurn::InlineTurn(Executor& executor, const InlineCall& call) : call_(call) {
-    if (on_executor_thread) return;
+    if (no_turns) return;
     if (executor.inline_turns_.fetch_sub(1, std::memory_order_relaxed) <= 0) {
         executor.inline_turns_.fetch_add(1, std::memory_order_relaxed);
         return;

@@ -138,6 +138,19 @@ class InlineTurn {
     InlineSlot* slot_ = nullptr;
 };
 
+// While one is there the calling thread gets no turn: what it does is work of its own, and whoever
+// waits for that could not be told of a call that hangs.
+class NoInlineTurns {
+  public:
+    NoInlineTurns();
+    NoInlineTurns(const NoInlineTurns&) = delete;
+    NoInlineTurns& operator=(const NoInlineTurns&) = delete;
+    ~NoInlineTurns();
+
+  private:
+    const bool before_;
+};
+
 // Marks the calling thread as an executor's own, for as long as it runs.
 void this_is_executor_thread();
 // Whether it is one: long work there holds up other requests (see Workers::enter).

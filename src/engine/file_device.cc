@@ -343,11 +343,11 @@ Task<Status> FileDevice::transfer(Bio bio) {
     bool inline_ok = !(direct_ && bio.one_of_many);
     if (flights_.slow()) return transfer_rest(bio, 0);
     const Operation whole = transfer_operation(bio);
-    if (InlineTurn turn(executor_, {&whole, &flights_, bio.cancel}); inline_ok && turn) {
-        int64_t done = do_blocking(whole);
-        if (done == static_cast<int64_t>(bio.bytes())) return Task<Status>::ready(kOk);
-        if (done < 0) return Task<Status>::ready(failed(bio, static_cast<int>(-done)));
-        return transfer_rest(bio, static_cast<size_t>(done));
+    if (std::optional<int64_t> done = inline_ok ? call_here(whole, bio.cancel) : std::nullopt) {
+        if (*done == static_cast<int64_t>(bio.bytes())) return Task<Status>::ready(kOk);
+        if (*done >= 0) return transfer_rest(bio, static_cast<size_t>(*done));
+        return Task<Status>::ready(
+            failed(bio, static_cast<int>(-flights_.tell(whole, *done, was_killed(bio)))));
     }
     bool writes = bio.op == Op::write;
     if (!direct_ && !bio.fua && nowait_[writes].load(std::memory_order_relaxed)) {
@@ -391,23 +391,33 @@ Task<Status> FileDevice::transfer_rest(Bio bio, size_t done) {
 
 Task<Status> FileDevice::operate(Operation operation, Bio bio) {
     if (flights_.slow()) return operate_later(operation, bio);
-    if (InlineTurn turn(executor_, {&operation, &flights_, bio.cancel}); turn)
-        return Task<Status>::ready(operated(do_blocking(operation), bio));
+    if (std::optional<int64_t> result = call_here(operation, bio.cancel))
+        return Task<Status>::ready(
+            operated(operation, flights_.tell(operation, *result, was_killed(bio)), bio));
     return operate_later(operation, bio);
+}
+
+std::optional<int64_t> FileDevice::call_here(const Operation& operation, Cancel* cancel) {
+    InlineTurn turn(executor_, {&operation, &flights_, cancel});
+    if (!turn) return std::nullopt;
+    return do_blocking(operation);
 }
 
 Task<Status> FileDevice::operate_later(Operation operation, Bio bio) {
     while (true) {
         Task<int64_t> flying = flights_.make(operation, nullptr, bio.cancel);
         int64_t result = co_await flying;
-        if (was_killed(bio)) co_return Status(EINTR);
-        if (result == -EINTR || result == -EAGAIN) continue;
-        co_return operated(result, bio);
+        if (!was_killed(bio) && (result == -EINTR || result == -EAGAIN)) continue;
+        co_return operated(operation, result, bio);
     }
 }
 
-// That a filesystem lacks an operation is no failure of the disk.
-Status FileDevice::operated(int64_t result, const Bio& bio) const {
+// Of one that was killed nothing more is begun; but the error of a sync is told all the same: a volume
+// keeps it for the next. That a filesystem lacks an operation is no failure of the disk.
+Status FileDevice::operated(const Operation& operation, int64_t result, const Bio& bio) const {
+    const bool failed_sync =
+        operation.kind == Operation::Kind::sync && result < 0 && result != -EINTR && result != -EAGAIN;
+    if (was_killed(bio) && !failed_sync) return Status(EINTR);
     if (result >= 0) return kOk;
     return result == -EOPNOTSUPP ? Status(EOPNOTSUPP) : failed(bio, static_cast<int>(-result));
 }

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <string>
 
 #include "engine/device.h"
@@ -81,10 +82,13 @@ class FileDevice final : public Device, public std::enable_shared_from_this<File
     static Task<Status> look(std::shared_ptr<FileDevice> self);
     bool may_ask() const { return !flights_.remote() || Blocking::is_inside(); }
     Sector seen_size() const { return size_seen_.load(std::memory_order_relaxed); }
+    // What the call gives that this thread makes itself, if it may. Behind that nobody answers for it
+    // any more but whoever goes on here.
+    std::optional<int64_t> call_here(const Operation& operation, Cancel* cancel);
     Task<Status> operate(Operation operation, Bio bio);
     Task<Status> operate_later(Operation operation, Bio bio);
     Task<Status> write_zeroes(Bio bio);
-    Status operated(int64_t result, const Bio& bio) const;
+    Status operated(const Operation& operation, int64_t result, const Bio& bio) const;
     Status failed(const Bio& bio, int error) const;
     bool fills_filesystem(Sector more) const;
     // Whether it reaches beyond the end: a file would grow.

@@ -82,12 +82,17 @@ Task<int64_t> Flights::make(Operation operation, Memory* memory, Cancel* cancel)
         leave();
         co_return -status.error();
     }
+    // Others may have been let in where it was: what they wrote is newer.
+    if (cancel != nullptr && cancel->requested()) {
+        leave();
+        co_return -EINTR;
+    }
     auto flight = std::make_unique<Flight>(*this, operation, memory);
     Waiter waiter = waiting_.wait(flight->must_wait, cancel);
     flight->waiter = &waiter;
     depart(*flight);
     status = co_await waiter;
-    co_return arrive(std::move(flight), status);
+    co_return arrive(std::move(flight), status, cancel);
 }
 
 Task<Status> Flights::enter(Operation::Kind kind, Cancel* cancel) {
@@ -190,6 +195,7 @@ void Flights::land(Flight* flight) {
     });
     if (abandoned) {
         std::shared_ptr<void> owner = std::move(flight->owner);  // may be the last; outlives this
+        keep_for_next_sync(*flight, flight->result);
         abandoned_.fetch_sub(1, std::memory_order_acq_rel);
         overlapping_.wake_all();
         executor_.backings().landed(identity_, flight->changes());
@@ -200,7 +206,7 @@ void Flights::land(Flight* flight) {
 }
 
 // Whoever made the operation goes on: because it has landed, or without it.
-int64_t Flights::arrive(std::unique_ptr<Flight> flight, Status status) {
+int64_t Flights::arrive(std::unique_ptr<Flight> flight, Status status, const Cancel* cancel) {
     bool has_landed = waiting_.locked([&] {
         if (flight->has_landed) return true;
         flight->abandoned = true;
@@ -218,7 +224,25 @@ int64_t Flights::arrive(std::unique_ptr<Flight> flight, Status status) {
     }
     if (flight->lent != nullptr && flight->kind == Operation::Kind::read && flight->result > 0)
         memcpy(flight->lent, flight->data, static_cast<size_t>(flight->result));
-    return flight->result;
+    return tell(*flight, flight->result, cancel != nullptr && cancel->requested());
+}
+
+int64_t Flights::tell(const Operation& operation, int64_t result, bool killed) {
+    if (killed) {
+        keep_for_next_sync(operation, result);
+        return result;
+    }
+    if (operation.kind != Operation::Kind::sync || untold_.load(std::memory_order_acquire) == 0)
+        return result;
+    const int64_t untold = untold_.exchange(0, std::memory_order_acq_rel);
+    return result < 0 ? result : untold;
+}
+
+// A durable write syncs, too.
+void Flights::keep_for_next_sync(const Operation& operation, int64_t result) {
+    const bool syncs = operation.kind == Operation::Kind::sync || operation.dsync;
+    const bool was_not_made = result == -ECANCELED || result == -EINTR || result == -EAGAIN;
+    if (syncs && result < 0 && !was_not_made) untold_.store(result, std::memory_order_release);
 }
 
 void Flights::let_go(int64_t longer_than_ns) {
@@ -293,12 +317,12 @@ void Flights::look(int64_t now_ns) {
     }
     bool dead = now_ns - since > kSaid;
     if (dead && !said_)
-        log_line(Severity::error,
-                 name_ + " does not answer: " + std::to_string(under_way) +
-                     " requests have been under way for up to " + std::to_string((now_ns - since) / kLate) +
-                     " s, at most " + std::to_string(kMost) +
-                     " will be; `dmfs suspend --noflush` of its volume ends the waits (if it is a volume of "
-                     "another mount, it may stand on this one)");
+        log_line(
+            Severity::error,
+            name_ + " does not answer: " + std::to_string(under_way) +
+                " requests have been under way for up to " + std::to_string((now_ns - since) / kLate) +
+                " s; `dmfs suspend --noflush` of its volume ends the waits, but for a call that hangs in "
+                "the kernel (if it is a volume of another mount, it may stand on this one)");
     else if (said_ && under_way == 0)
         log_line(Severity::info, name_ + " answers again");
     said_ = dead || (said_ && under_way > 0);

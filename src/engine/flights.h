@@ -45,6 +45,9 @@ class Flights {
     // The bytes done, or a negative errno: EINTR if cancelled, EIO if let go. `memory`: where
     // operation.data points into.
     Task<int64_t> make(Operation operation, Memory* memory, Cancel* cancel);
+    // The result of an operation, as whoever asked for it shall have it. Linux tells a file once that
+    // pages were lost, and he may have been `killed` meanwhile: then the next sync tells it.
+    int64_t tell(const Operation& operation, int64_t result, bool killed);
 
     // Where nothing has landed for so long, those who have waited longer get EIO (for a flush, which
     // may write much, six times as long). While such operations are under way, so does whoever comes.
@@ -72,7 +75,8 @@ class Flights {
     void insert(Flight& flight);
     void remove(Flight& flight);
     void land(Flight* flight);
-    int64_t arrive(std::unique_ptr<Flight> flight, Status status);
+    int64_t arrive(std::unique_ptr<Flight> flight, Status status, const Cancel* cancel);
+    void keep_for_next_sync(const Operation& operation, int64_t result);
     static Task<Status> fly(Flight* flight);
     static void landed(Operation& operation);
 
@@ -84,6 +88,7 @@ class Flights {
     std::atomic<bool> slow_{false};
     std::atomic<bool> given_up_{false};  // let_go() had something to do, and it has not landed
     std::atomic<size_t> abandoned_{0};   // or may be at any moment: calls that are late
+    std::atomic<int64_t> untold_{0};     // the error of a sync that nobody was there to hear
 
     WaitQueue room_;
     size_t under_way_ = 0;  // under the queue's mutex; who waits is handed another's place

@@ -132,12 +132,13 @@ class [[nodiscard]] Task {
 };
 
 // Waits for every branch, even when one fails; the first error in their order.
+// An EINTR says nothing of a device, so an error goes before it.
 inline Task<Status> all(std::vector<Task<Status>> tasks) {
     for (Task<Status>& task : tasks) task.start();
     Status result;
     for (Task<Status>& task : tasks) {
         Status status = co_await task;
-        result = result.and_then(status);
+        result = result.error() == EINTR && !status ? status : result.and_then(status);
     }
     co_return result;
 }

@@ -90,7 +90,7 @@ Task<Status> Volume::leave_later(Task<Status> task, Bio bio) {
 
 Status Volume::leave(const Bio& bio, Status status) {
     if (bio.op == Op::flush)
-        status = pending_flush_error(status);
+        status = flushed(bio, status);
     else if (bio.op != Op::read)
         note_change();
     counters_.end(bio, status);
@@ -126,7 +126,13 @@ int64_t Volume::changed_ns() const {
     return latest;
 }
 
-Status Volume::pending_flush_error(Status status) {
+// Linux reports a lost write once: what whoever was killed cannot hear waits for the next flush.
+Status Volume::flushed(const Bio& bio, Status status) {
+    if (status.error() == EINTR) return status;
+    if (bio.cancel != nullptr && bio.cancel->requested()) {
+        if (!status) flush_error_.store(status.error(), std::memory_order_release);
+        return status;
+    }
     if (flush_error_.load(std::memory_order_relaxed) == 0) return status;
     return status.and_then(Status(flush_error_.exchange(0, std::memory_order_acq_rel)));
 }

@@ -149,7 +149,7 @@ class Volume final : public Device, public std::enable_shared_from_this<Volume> 
     Task<Status> leave_later(Task<Status> task, Bio bio);
     Status leave(const Bio& bio, Status status);
     void note_change();
-    Status pending_flush_error(Status status);
+    Status flushed(const Bio& bio, Status status);
 
     // Ends the time in which a table is incoming.
     struct Arrival {

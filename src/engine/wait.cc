@@ -93,12 +93,9 @@ std::coroutine_handle<> WaitQueue::take_locked(Waiter& waiter, Status result) {
     return waiter.coroutine;
 }
 
-std::vector<std::coroutine_handle<>> WaitQueue::take_all(const std::function<void()>& before) {
+std::coroutine_handle<> WaitQueue::take_first() {
     std::lock_guard guard(mutex_);
-    if (before) before();
-    std::vector<std::coroutine_handle<>> taken;
-    while (first_ != nullptr) taken.push_back(take_locked(*first_));
-    return taken;
+    return first_ != nullptr ? take_locked(*first_) : nullptr;
 }
 
 size_t WaitQueue::wake_one(const std::function<void()>& before) { return wake(1, kOk, before); }

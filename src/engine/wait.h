@@ -99,9 +99,9 @@ class WaitQueue {
     // Likewise, but the caller is to resume what is returned, not within locked(). Null if it
     // does not wait.
     std::coroutine_handle<> take_locked(Waiter& waiter, Status result = kOk);
-    // wake_all() whose caller is to resume those who waited: what they do next is worth less
-    // than another thread's turn.
-    std::vector<std::coroutine_handle<>> take_all(const std::function<void()>& before = {});
+    // The first, whom the caller is to resume: what he does next is worth less than another thread's
+    // turn. Null if nobody waits. Those behind him can be cancelled meanwhile.
+    std::coroutine_handle<> take_first();
 
     // Runs `act` under the queue's mutex.
     template <class Act>

@@ -1,6 +1,9 @@
 #include "fs/cache_drops.h"
 
+#include <system_error>
 #include <thread>
+
+#include "base/log.h"
 
 namespace dmfs::fs {
 
@@ -14,7 +17,7 @@ Task<Status> CacheDrops::drop(uint64_t volume, Cancel* cancel) {
         if (begins) entry = std::make_shared<Counts>();
         counts = entry;
         mine = ++counts->asked;
-        if (begins) std::thread([this, volume, counts] { work(volume, counts); }).detach();
+        if (begins && !begin(volume, counts)) co_return Status(EAGAIN);
     }
     std::function<bool()> must_wait = [&] {
         std::lock_guard guard(mutex_);
@@ -23,6 +26,18 @@ Task<Status> CacheDrops::drop(uint64_t volume, Cancel* cancel) {
     Status status = co_await waiting_.wait(must_wait, cancel);
     while (status && must_wait()) status = co_await waiting_.wait(must_wait, cancel);
     co_return status;
+}
+
+// Under the mutex.
+bool CacheDrops::begin(uint64_t volume, std::shared_ptr<Counts> counts) {
+    try {
+        std::thread([this, volume, counts] { work(volume, counts); }).detach();
+        return true;
+    } catch (const std::system_error& error) {
+        log_line(Severity::error, std::string("mapped pages of a volume stay cached: ") + error.what());
+        at_work_.erase(volume);
+        return false;
+    }
 }
 
 void CacheDrops::work(uint64_t volume, const std::shared_ptr<Counts>& counts) {

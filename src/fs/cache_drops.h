@@ -27,7 +27,8 @@ class CacheDrops {
     // Waits for the threads.
     ~CacheDrops();
 
-    // Afterwards a whole call for `volume` has been made since this began. EINTR: cancelled.
+    // Afterwards a whole call for `volume` has been made since this began. EINTR: cancelled. EAGAIN: there
+    // is no thread for it.
     Task<Status> drop(uint64_t volume, Cancel* cancel);
     // Those who wait get EIO.
     void end_waits() { waiting_.wake_all(Status(EIO)); }
@@ -40,6 +41,7 @@ class CacheDrops {
         uint64_t asked = 0, done = 0;
     };
 
+    bool begin(uint64_t volume, std::shared_ptr<Counts> counts);
     void work(uint64_t volume, const std::shared_ptr<Counts>& counts);
 
     const std::function<void(uint64_t)> call_;

@@ -17,8 +17,9 @@
 
 namespace dmfs::fs {
 
-// An open file of the control tree.
-struct ControlFile {
+// An open file of the control tree. A request that hung and was killed has its answer before it ends,
+// and the file may be closed then: so each request keeps it.
+struct ControlFile : std::enable_shared_from_this<ControlFile> {
     explicit ControlFile(Executor& executor) : writing(executor) {}
     ControlFile(const ControlFile&) = delete;
     ControlFile& operator=(const ControlFile&) = delete;

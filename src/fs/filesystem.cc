@@ -50,10 +50,8 @@ FileSystem::~FileSystem() {
     dm_.volumes().observe(nullptr);
     // The kernel tells of no close once the mount is gone.
     for (OpenVolume* open : open_volumes_) delete open;
-    for (ControlFile* open : open_controls_) {
+    for (const auto& open : open_controls_)
         if (open->poll != nullptr) fuse_pollhandle_destroy(open->poll);
-        delete open;
-    }
 }
 
 // Those that are parked fail with EIO, those that a target holds go on.
@@ -77,7 +75,7 @@ bool FileSystem::drain(std::chrono::milliseconds patience, const std::function<b
 
 void FileSystem::stop_traces() {
     std::lock_guard guard(mutex_);
-    for (ControlFile* file : open_controls_)
+    for (const auto& file : open_controls_)
         if (file->trace) file->trace->stop();
 }
 
@@ -261,6 +259,7 @@ void FileSystem::read_control(fuse_req_t request, ControlFile& file, size_t size
 // at offset 0 waits for another number.
 Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file, size_t size) {
     Request request(fuse_request, &waiting_, Until::signal);
+    const std::shared_ptr<ControlFile> own = file->shared_from_this();
     auto unchanged = [this, file] {
         std::lock_guard guard(file->mutex);
         return file->events_read && file->events_seen == file->volume->event_number() &&
@@ -294,6 +293,7 @@ Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file,
 Task<Status> FileSystem::read_trace(fuse_req_t fuse_request, ControlFile* file, size_t size) {
     constexpr int64_t kGatherNs = 20'000'000;
     Request request(fuse_request, &waiting_, Until::signal);
+    const std::shared_ptr<ControlFile> own = file->shared_from_this();
     std::string text;
     while (text.empty() && !file->trace->stopped()) {
         Task<Status> waiting = file->trace->wait(&request);
@@ -318,6 +318,7 @@ Task<Status> FileSystem::read_trace(fuse_req_t fuse_request, ControlFile* file, 
 Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* file, std::string text,
                                        uint64_t offset, WriterFolder writer) {
     Request request(fuse_request, &waiting_, Until::asked);
+    const std::shared_ptr<ControlFile> own = file->shared_from_this();
     size_t size = text.size();
     const bool may_swap = file->node.kind == Kind::state;
     Volumes flushed = may_swap ? to_flush_before(*file, text) : Volumes();
@@ -335,6 +336,7 @@ Task<Status> FileSystem::write_control(fuse_req_t fuse_request, ControlFile* fil
 
 Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* file, bool killed) {
     Request request(fuse_request, &waiting_, Until::asked);
+    const std::shared_ptr<ControlFile> own = file->shared_from_this();
     Task<Status> finishing = controls_.finish(file, killed, &request);
     Task<Status> whole =
         file->node.kind == Kind::table && file->held
@@ -347,10 +349,15 @@ Task<Status> FileSystem::close_control(fuse_req_t fuse_request, ControlFile* fil
 
 // A merge of a snapshot exchanges the table of the volume that shows its origin.
 FileSystem::Volumes FileSystem::to_flush_before(const ControlFile& file, const std::string& text) {
-    if (text.find("noflush") != std::string::npos) return {};
-    Volumes volumes{file.volume};
     const std::vector<Word> words = split_words(text.substr(0, text.find('\n')));
-    if (!words.empty() && words[0].text == "merge") volumes.push_back(merges_into(&dm_, file.volume));
+    const std::string verb = words.empty() ? "" : words[0].text;
+    const bool takes_flags = verb == "suspend" || verb == "resume";
+    if (takes_flags && std::ranges::any_of(words, [](const Word& word) { return word.text == "noflush"; }))
+        return {};
+    Volumes volumes{file.volume};
+    if (verb == "merge")
+        if (std::shared_ptr<Volume> into = merges_into(&dm_, file.volume); into != file.volume)
+            volumes.push_back(std::move(into));
     return volumes;
 }
 
@@ -408,7 +415,7 @@ Task<Status> FileSystem::remove_volume(fuse_req_t fuse_request, std::shared_ptr<
 void FileSystem::event_raised(Volume& volume) {
     events_.wake_all();
     std::lock_guard guard(mutex_);
-    for (ControlFile* file : open_controls_) {
+    for (const auto& file : open_controls_) {
         if (file->node.kind != Kind::events || file->node.id != volume.id()) continue;
         std::lock_guard file_guard(file->mutex);
         if (fuse_pollhandle* poll = std::exchange(file->poll, nullptr); poll != nullptr)
@@ -432,7 +439,7 @@ void FileSystem::removed(Volume& volume) {
     block_counts_.forget(volume.id());
     kept_.forget([&](uint64_t ino) { return Node::of(ino).id == volume.id(); });
     std::lock_guard guard(mutex_);
-    for (ControlFile* file : open_controls_)
+    for (const auto& file : open_controls_)
         if (file->trace && file->node.id == volume.id()) file->trace->stop();
     files_.erase(volume.id());
 }

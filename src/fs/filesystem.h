@@ -124,7 +124,7 @@ class FileSystem final : public NamespaceObserver {
     std::map<uint64_t, std::weak_ptr<VolumeFile>> files_;
     std::set<uint64_t> swapped_;  // volumes of which a page cache may be stale
     std::set<OpenVolume*> open_volumes_;
-    std::set<ControlFile*> open_controls_;
+    std::set<std::shared_ptr<ControlFile>> open_controls_;
 
     // The last: their threads use the others.
     WaitingRequests waiting_;

@@ -22,6 +22,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -53,13 +54,20 @@ class Loops {
   public:
     Loops() : ended_(eventfd(0, EFD_CLOEXEC)) {}
 
-    // Adds `threads` that take requests.
+    // Adds `threads` that take requests. Throws Refused.
     static void start(const std::shared_ptr<Loops>& loops, fuse_session* session, unsigned threads) {
         {
             std::lock_guard guard(loops->mutex_);
             loops->running_++;
         }
-        std::thread([loops, session, threads] { loops->run(session, threads); }).detach();
+        try {
+            std::thread([loops, session, threads] { loops->run(session, threads); }).detach();
+        } catch (const std::system_error& error) {
+            std::lock_guard guard(loops->mutex_);
+            loops->running_--;
+            throw Refused(error.code().value(), "no more threads can be had",
+                          "a higher limit (docker: --pids-limit; ulimit -u)");
+        }
     }
     // Readable once one of them has ended.
     int ended() const { return ended_; }
@@ -82,6 +90,8 @@ class Loops {
     }
 
   private:
+    static constexpr int kNoThread = -1;  // libfuse's answer where it can make none
+
     void run(fuse_session* session, unsigned threads) {
         {
             std::lock_guard guard(mutex_);
@@ -95,8 +105,12 @@ class Loops {
         fuse_loop_cfg_destroy(config);
         std::lock_guard guard(mutex_);
         std::erase_if(threads_, [](pthread_t each) { return pthread_equal(each, pthread_self()); });
-        if (result < 0) error_ = -result;
         running_--;
+        if (result == kNoThread && running_ > 0) {  // the others go on
+            log_line(Severity::error, "there is no thread to take requests: one fewer takes them");
+            return;
+        }
+        if (result < 0) error_ = -result;
         eventfd_write(ended_, 1);
         changed_.notify_all();
     }
@@ -397,8 +411,8 @@ int serve(const MountOptions& wanted, const std::string& mountpoint, const std::
         // what the others wait for.
         unsigned threads = options.threads != 0 ? options.threads : threads_for_this_host();
         executor->allow_inline(static_cast<int>(threads) - 1);
-        session.serve(threads);
         executor->backings().watch([&session] { session.serve(1); });
+        session.serve(threads);
         signals.let_quit();
         mounted();
         signals.wait(session.loops().ended());

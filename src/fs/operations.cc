@@ -228,7 +228,7 @@ struct Operations {
         } else if (node.is_volume()) {
             open_volume(request, fs, volume);
         } else {
-            auto* open = new ControlFile(fs.dm_.volumes().executor());
+            auto open = std::make_shared<ControlFile>(fs.dm_.volumes().executor());
             open->node = node;
             open->volume = volume;
             open->events_seen = volume ? volume->event_number() : 0;
@@ -236,11 +236,12 @@ struct Operations {
                 open->trace = std::make_shared<Trace>(volume);
                 volume->watch(open->trace);
             }
+            const uint64_t handle = handle_of(open.get());
             {
                 std::lock_guard guard(fs.mutex_);
-                fs.open_controls_.insert(open);
+                fs.open_controls_.insert(std::move(open));
             }
-            reply_open(request, handle_of(open), FOPEN_DIRECT_IO);
+            reply_open(request, handle, FOPEN_DIRECT_IO);
         }
     }
 
@@ -276,13 +277,12 @@ struct Operations {
             }
             delete open;
         } else {
-            auto* open = open_of<ControlFile>(file);
+            const std::shared_ptr<ControlFile> open = open_of<ControlFile>(file)->shared_from_this();
             {
                 std::lock_guard guard(fs.mutex_);
                 fs.open_controls_.erase(open);
             }
             if (open->poll != nullptr) fuse_pollhandle_destroy(open->poll);
-            delete open;
         }
         fuse_reply_err(request, 0);
     }

@@ -87,10 +87,10 @@ class Request final : public Cancel {
     void stuck() override {
         about_to_wait();
         while (!listens_.load(std::memory_order_acquire)) std::this_thread::yield();
-        stuck_.fetch_or(1, std::memory_order_acq_rel);
+        stuck_.fetch_add(1, std::memory_order_acq_rel);
         if (requested()) cancelled();
     }
-    void came_back() override { stuck_.fetch_and(0, std::memory_order_acq_rel); }
+    void came_back() override { stuck_.fetch_sub(1, std::memory_order_acq_rel); }
 
   private:
     friend class WaitingRequests;
@@ -151,7 +151,7 @@ class Request final : public Cancel {
     std::atomic<bool> armed_{false};
     std::atomic<bool> listens_{false};  // armed_, and libfuse knows
     std::atomic<bool> late_{false};
-    std::atomic<unsigned> stuck_{0};
+    std::atomic<unsigned> stuck_{0};  // calls, perhaps on several threads
     std::atomic<bool> answered_{false};
     std::atomic<bool> answered_elsewhere_{false};  // the last that cancelled() does with this
     std::chrono::steady_clock::time_point since_{};

@@ -43,11 +43,14 @@ namespace {
 
 constexpr size_t kMostKept = size_t{1} << 30;  // bytes
 
-// The device was not touched: the request was cancelled before, or is not for it.
+// The device was not touched: the request is not for it.
 bool not_taken(Status status) {
     int error = status.error();
-    return error == EINTR || error == ERESTART || error == EPERM || error == EOPNOTSUPP;
+    return error == ERESTART || error == EPERM || error == EOPNOTSUPP;
 }
+
+// Killed: nobody knows how much of it the device has, or will have.
+bool was_killed(Status status) { return status.error() == EINTR; }
 
 class LogWrites final : public OneDevice {
     using Entry = LogWriter::Entry;
@@ -66,6 +69,7 @@ class LogWrites final : public OneDevice {
         bio = below(bio);
         Task<Status> turn = changes_.acquire(bio.sector, bio.end(), bio.cancel);
         if (!turn.is_ready()) return change_later(std::move(turn), bio);
+        if (bio.cancel != nullptr && bio.cancel->requested()) return Task<Status>::ready(give_up(bio));
         Entries entries = entries_of(bio);
         Task<Status> task = device().io(bio);
         if (!task.is_ready() || bio.fua) return change(std::move(task), std::move(entries), bio);
@@ -109,6 +113,7 @@ class LogWrites final : public OneDevice {
     Task<Status> flush(Bio bio);
     Task<Status> change(Task<Status> task, Entries entries, Bio bio);
     Task<Status> change_later(Task<Status> turn, Bio bio);
+    Status give_up(const Bio& bio);
     void keep(Entries entries, Status status, const Bio& bio);
     Entries take_overlapping(const Bio& bio);
     static size_t weight(const Entry& entry) {
@@ -141,13 +146,20 @@ LogWriter::Entries LogWrites::entries_of(const Bio& bio) {
     return entries;
 }
 
-// A change that failed may have been done in part: it is logged, as in the kernel. A FUA
-// write is appended to the log, all others wait for a flush.
+// It was killed before the device was asked.
+Status LogWrites::give_up(const Bio& bio) {
+    changes_.release(bio.sector, bio.end());
+    return Status(EINTR);
+}
+
+// A change that failed, or was killed, may have been done in part: it is logged, the former as in the
+// kernel. A FUA write is appended to the log, all others wait for a flush, as one that was killed does.
 void LogWrites::keep(Entries entries, Status status, const Bio& bio) {
     Entries too_much;
     if (!not_taken(status)) {
         std::lock_guard guard(mutex_);
-        if (bio.fua) {
+        if (was_killed(status)) entries.front().flags &= ~uint64_t{write_log::kFua};
+        if (bio.fua && !was_killed(status)) {
             Entries before = take_overlapping(bio);
             entries.splice(entries.begin(), before);
             log_->append(std::move(entries));
@@ -191,7 +203,7 @@ LogWrites::Entries LogWrites::take_overlapping(const Bio& bio) {
 Task<Status> LogWrites::change(Task<Status> task, Entries entries, Bio bio) {
     Status status = co_await task;
     keep(std::move(entries), status, bio);
-    if (!bio.fua || not_taken(status)) co_return status;
+    if (!bio.fua || was_killed(status) || not_taken(status)) co_return status;
     Task<Status> logging = log_->write(bio.cancel);
     Status logged = co_await logging;
     co_return status.and_then(logged);
@@ -201,6 +213,7 @@ Task<Status> LogWrites::change(Task<Status> task, Entries entries, Bio bio) {
 Task<Status> LogWrites::change_later(Task<Status> turn, Bio bio) {
     Status status = co_await turn;
     if (!status) co_return status;
+    if (bio.cancel != nullptr && bio.cancel->requested()) co_return give_up(bio);
     Entries entries = entries_of(bio);
     Task<Status> changing = change(device().io(bio), std::move(entries), bio);
     status = co_await changing;
@@ -217,7 +230,7 @@ Task<Status> LogWrites::flush(Bio bio) {
     }
     Task<Status> flushing = device().io(bio);
     Status status = co_await flushing;
-    if (not_taken(status)) co_return status;
+    if (was_killed(status) || not_taken(status)) co_return status;
     {
         std::lock_guard guard(mutex_);
         auto end = unflushed_.end();

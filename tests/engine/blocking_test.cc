@@ -65,6 +65,27 @@ TEST_CASE("beyond the most threads, who enters waits for one") {
     other.wait();
 }
 
+TEST_CASE("where no thread can be made, who enters waits for one that is there, or stays") {
+    Blocking blocking(2);
+    std::thread::id first, second;
+    Running executor;
+    {
+        NoThreads none;
+        CHECK(run(*executor, name_threads(blocking, &first, &second)) == kOk);
+        CHECK(first == std::this_thread::get_id());
+    }
+    std::latch inside(1), end(1), other(1), go(0);
+    executor->spawn(hang(blocking, inside, end));
+    inside.wait();
+    {
+        NoThreads none;
+        executor->spawn(hang(blocking, other, go));
+    }
+    CHECK(blocking.busy() == 2);
+    end.count_down();
+    other.wait();
+}
+
 TEST_CASE("without threads, entering changes nothing") {
     Blocking blocking(0);
     std::thread::id first, second;

@@ -51,6 +51,21 @@ TEST_CASE("who is killed goes at once, and the work goes on to its end") {
     CHECK(soon([&] { return executor->running() == 0; }));
 }
 
+TEST_CASE("work for which others wait is done by no thread that has to take their end") {
+    Running executor;
+    executor->allow_inline(1);
+    bool turn = true;
+    std::function<Task<Outcome>(Cancel*)> begin = [&](Cancel*) {
+        turn = bool(InlineTurn(*executor));
+        return Task<Outcome>::ready(Outcome());
+    };
+    Cancel cancel;
+    CHECK_FALSE(run(*executor, control_errand(*executor, begin, &cancel)));
+    CHECK_FALSE(turn);
+    CHECK_FALSE(run(*executor, control_errand(*executor, begin, nullptr)));
+    CHECK(turn);
+}
+
 TEST_CASE("a call aside runs on another thread, and may refuse") {
     Running executor;
     executor->allow_blocking(2);

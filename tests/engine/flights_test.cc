@@ -1,5 +1,7 @@
 #include "engine/flights.h"
 
+#include "base/log.h"
+#include "base/refused.h"
 #include "engine/backings.h"
 #include "engine/support.h"
 
@@ -101,6 +103,59 @@ TEST_CASE("who is killed goes at once, and the operation keeps its memory and it
     executor.end(0, 4096);
     CHECK(backing.file.use_count() == 1);
     CHECK(executor.backings().abandoned_writes(kFile) == 0);
+}
+
+TEST_CASE("of one that was killed before nothing is begun, and its room is free again") {
+    HoldingExecutor executor;
+    Backing backing(executor);
+    Cancel killed;
+    killed.request();
+    Memory memory(4096);
+    for (size_t i = 0; i <= Flights::kMost; i++)
+        CHECK(*backing.begin(Kind::write, 0, &memory, &killed) == -EINTR);
+    CHECK(executor.held() == 0);
+    CHECK(executor.backings().abandoned() == 0);
+}
+
+TEST_CASE("the error of a sync whose client is gone is the next one's, and no read's") {
+    HoldingExecutor executor;
+    Backing backing(executor);
+    Memory memory(512);
+    auto next = [&](Kind kind) {
+        auto answer = backing.begin(kind, 0, &memory, nullptr);
+        executor.end(0, 0);
+        return **answer;
+    };
+    SECTION("it was killed, and the sync lands later") {
+        Cancel cancel;
+        auto killed = backing.begin(Kind::sync, 0, &memory, &cancel);
+        cancel.request();
+        executor.go_on();
+        CHECK(*killed == -EINTR);
+        executor.end(0, -EIO);
+    }
+    SECTION("it was killed when the sync had landed") {
+        Cancel cancel;
+        auto killed = backing.begin(Kind::sync, 0, &memory, &cancel);
+        cancel.request();
+        executor.end(0, -EIO);
+    }
+    SECTION("it was let go") {
+        auto let_go = backing.begin(Kind::sync, 0, &memory, nullptr);
+        executor.now += 10 * kSecond;
+        backing.flights.let_go(kSecond);
+        executor.go_on();
+        CHECK(*let_go == -EIO);
+        executor.end(0, -EIO);
+    }
+    SECTION("it hung in a thread that brought it") {
+        Operation sync;
+        sync.kind = Kind::sync;
+        CHECK(backing.flights.tell(sync, -EIO, true) == -EIO);
+    }
+    CHECK(next(Kind::read) == 0);
+    CHECK(next(Kind::sync) == -EIO);
+    CHECK(next(Kind::sync) == 0);
 }
 
 TEST_CASE("nothing passes a write that was given up, where it would be under it; the rest does") {
@@ -229,7 +284,7 @@ TEST_CASE("a call inline that is late gives its turn back, its thread is replace
         REQUIRE(turn);
         CHECK(soon([&] { return replaced == 1; }));
         CHECK(request.told);
-        std::thread([&] { CHECK(InlineTurn(*executor)); }).join();
+        std::thread([&] { CHECK(soon([&] { return bool(InlineTurn(*executor)); })); }).join();
     }
     std::thread([&] {
         InlineTurn one(*executor), two(*executor);
@@ -237,6 +292,38 @@ TEST_CASE("a call inline that is late gives its turn back, its thread is replace
         CHECK_FALSE(two);
     }).join();
     executor->backings().unwatch();
+}
+
+TEST_CASE("a thread that hangs and cannot be replaced gives its turn back when one can be had") {
+    Running executor;
+    executor->allow_inline(1);
+    std::atomic<int> asked{0};
+    std::atomic<bool> possible{false};
+    log_to_stderr(false);
+    executor->backings().watch([&] {
+        asked++;
+        if (!possible) throw Refused(EAGAIN, "no thread");
+    });
+    {
+        InlineTurn turn(*executor);
+        REQUIRE(soon([&] { return asked > 1; }));
+        std::thread([&] { CHECK_FALSE(InlineTurn(*executor)); }).join();
+        possible = true;
+        std::thread([&] { CHECK(soon([&] { return bool(InlineTurn(*executor)); })); }).join();
+    }
+    executor->backings().unwatch();
+    log_to_stderr(true);
+}
+
+TEST_CASE("a thread gets no turn while it does work of its own") {
+    Running executor;
+    executor->allow_inline(1);
+    {
+        NoInlineTurns none;
+        { NoInlineTurns inner; }
+        CHECK_FALSE(InlineTurn(*executor));
+    }
+    CHECK(InlineTurn(*executor));
 }
 
 namespace {

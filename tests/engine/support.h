@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <pthread.h>
+
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -155,13 +157,35 @@ Extent extent_of(T& where, Sector at) {
 
 inline Bio flush_bio(Cancel* cancel = nullptr) { return bio_of(Op::flush, 0, 0, nullptr, cancel); }
 
-// Memory whose requests are recorded, can be held back, and fail on demand.
 // Its process is killed as soon as anybody listens.
 class Killed final : public Cancel {
   public:
     void about_to_wait() override { request(); }
 };
 
+// While one is there no thread can be made: each would have a larger stack than there is room for.
+class NoThreads {
+  public:
+    NoThreads() {
+        pthread_attr_t large;
+        pthread_attr_init(&large);
+        pthread_getattr_default_np(&before_);
+        pthread_attr_setstacksize(&large, size_t{1} << 46);
+        pthread_setattr_default_np(&large);
+        pthread_attr_destroy(&large);
+    }
+    NoThreads(const NoThreads&) = delete;
+    NoThreads& operator=(const NoThreads&) = delete;
+    ~NoThreads() {
+        pthread_setattr_default_np(&before_);
+        pthread_attr_destroy(&before_);
+    }
+
+  private:
+    pthread_attr_t before_;
+};
+
+// Memory whose requests are recorded, can be held back, and fail on demand.
 class FakeDevice final : public Device {
   public:
     struct Seen {

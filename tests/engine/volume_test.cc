@@ -273,6 +273,35 @@ TEST_CASE("a flush that failed in a suspend is told to the next flush, once") {
     CHECK(run(*world.executor, volume->io(flush_bio())) == kOk);
 }
 
+TEST_CASE("a flush that was killed leaves what the next one is to be told, and adds what it heard itself") {
+    World world;
+    FakeDevice& a = world.source.add("a", 100, 1);
+    FakeDevice& b = world.source.add("b", 100, 1);
+    auto volume = world.volume("v", "0 8 linear a 0\n8 8 linear b 0");
+    a.fail(Op::flush, EIO);
+    CHECK_FALSE(world.suspend(volume));
+    a.fail(Op::flush, 0);
+    CHECK_FALSE(world.resume(volume));
+    auto flush = [&](Cancel* cancel = nullptr) {
+        return run(*world.executor, volume->io(flush_bio(cancel)));
+    };
+    Killed killed;
+    a.hold(Op::flush);
+    CHECK(flush(&killed) == Status(EINTR));
+    a.let_go();
+    CHECK(flush() == Status(EIO));
+    CHECK(flush() == kOk);
+
+    Killed another;  // the other leg has failed by then
+    a.hold(Op::flush);
+    b.fail(Op::flush, ENOSPC);
+    static_cast<void>(flush(&another));
+    a.let_go();
+    b.fail(Op::flush, 0);
+    CHECK(flush() == Status(ENOSPC));
+    CHECK(flush() == kOk);
+}
+
 TEST_CASE("a swap that waits for a request can be cancelled, and then nothing has changed") {
     World world;
     FakeDevice& a = world.source.add("a", 100, 1);

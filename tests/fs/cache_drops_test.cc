@@ -3,6 +3,7 @@
 #include <atomic>
 #include <latch>
 
+#include "base/log.h"
 #include "engine/support.h"
 
 using namespace dmfs;
@@ -30,6 +31,20 @@ TEST_CASE("a drop that hangs holds its own volume only, and who waits for it can
     end.count_down();
     CHECK(behind.get() == kOk);
     CHECK(calls == 2);  // the first began before it was asked
+}
+
+TEST_CASE("a drop for which there is no thread is refused, and the next one is made") {
+    Running executor;
+    std::atomic<int> calls = 0;
+    CacheDrops drops(*executor, [&](uint64_t) { calls++; });
+    log_to_stderr(false);
+    {
+        NoThreads none;
+        CHECK(run(*executor, drops.drop(1, nullptr)) == Status(EAGAIN));
+    }
+    log_to_stderr(true);
+    CHECK(run(*executor, drops.drop(1, nullptr)) == kOk);
+    CHECK(calls == 1);
 }
 
 TEST_CASE("at the end of a mount nobody waits for a drop") {

@@ -144,6 +144,17 @@ TEST_CASE("a request whose thread hangs is answered when all are ended, and once
     world.waiting.end_all();  // of nobody
 }
 
+TEST_CASE("a request with two calls that hang is answered as long as one of them does") {
+    World world;
+    auto request = std::make_unique<Request>(world.kernel.read(2), &world.waiting);
+    request->stuck();
+    request->stuck();
+    request->came_back();
+    world.waiting.end_all();
+    CHECK(world.kernel.answers(2) == std::vector<int>{EIO});
+    request->reply(Status(EINTR));
+}
+
 TEST_CASE("a request whose call has come back goes on, and answers itself when it is ended") {
     World world;
     auto request = std::make_unique<Request>(world.kernel.read(2), &world.waiting);

@@ -162,12 +162,18 @@ TEST_CASE("a log that fails ends, and the data are served") {
     CHECK(stamped(world.d.at(4), 2, 4));
 }
 
-TEST_CASE("log-writes logs a write that failed, and not one that was never begun") {
+TEST_CASE("log-writes logs a write that failed or was killed, and not one that was never begun") {
     World world;
     world.d.fail(Op::write, EIO);
     CHECK(world.io(Op::write, 0, 1, 2) == Status(EIO));
     world.d.fail(Op::write, EINTR);
     CHECK(world.io(Op::write, 1, 1, 2) == Status(EINTR));
+    CHECK(world.io(Op::write, 3, 1, 2, true) == Status(EINTR));  // of which nobody knows that it is durable
+    CHECK(world.status() == "0 0");
+    Cancel killed;
+    killed.request();
+    Memory memory(kSectorBytes);
+    CHECK(run(*world.executor, world.table->io(bio_of(Op::write, 4, 1, &memory, &killed))) == Status(EINTR));
     world.d.fail(Op::discard, EOPNOTSUPP);
     CHECK(world.io(Op::discard, 2, 1) == Status(EOPNOTSUPP));
     world.d.fail(Op::flush, EINTR);
@@ -176,7 +182,7 @@ TEST_CASE("log-writes logs a write that failed, and not one that was never begun
     world.d.fail(Op::flush, EIO);
     CHECK(world.io(Op::flush, 0, 0) == Status(EIO));
     world.mark("m");
-    CHECK(world.told() == "write 0+1, flush, mark m");
+    CHECK(world.told() == "write 0+1, write 1+1, write 3+1, flush, mark m");
 }
 
 TEST_CASE("log-writes does not subtract the row's start") {

@@ -367,7 +367,8 @@ bool Cow::any_needed(const Copies& copies) const {
     return std::ranges::any_of(copies, [](const std::shared_ptr<Copy>& copy) { return copy->needed; });
 }
 
-// They are exceptions from now on, and whoever waited for them goes on, here.
+// They are exceptions from now on, and whoever waited for them goes on, here: one after the other, since
+// what one of them does next may hang, and those behind him stay where they can be killed.
 void Cow::settle(const Copies& copies, bool durable, Status status) {
     bool last = false;
     {
@@ -386,15 +387,13 @@ void Cow::settle(const Copies& copies, bool durable, Status status) {
         }
         last = copies_.empty();
     }
-    std::vector<std::coroutine_handle<>> waited;
-    for (const std::shared_ptr<Copy>& copy : copies) {
-        auto those = copy->waiting.take_all([&] {
+    for (const std::shared_ptr<Copy>& copy : copies)
+        copy->waiting.locked([&] {
             copy->done = true;
             copy->status = status;
         });
-        waited.insert(waited.end(), those.begin(), those.end());
-    }
-    for (std::coroutine_handle<> each : waited) each.resume();
+    for (const std::shared_ptr<Copy>& copy : copies)
+        while (std::coroutine_handle<> waited = copy->waiting.take_first()) waited.resume();
     if (last) idle_.wake_all();
 }
 

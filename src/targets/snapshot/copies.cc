@@ -19,6 +19,12 @@ constexpr int kInARow = 8;
 constexpr int64_t kSlowCommitNs = 50'000, kMostPatienceNs = 5'000'000;
 constexpr unsigned kMostMisses = 6;
 
+std::string why_no_room(Status status) {
+    if (no_room(status)) return "its file system is full";
+    if (status.error() == ETIMEDOUT) return "its file system does not answer";
+    return std::string("it gets no room from its file system: ") + strerror(status.error());
+}
+
 }  // namespace
 
 // What is under way; under the mutex.
@@ -141,7 +147,7 @@ Task<Status> Cow::begin_preserving(Chunk chunk, Chunk behind, Cancel* cancel, Co
         }
         if (status) continue;
         if (status.error() == EINTR) co_return status;
-        Task<Status> losing = invalidate(full ? "it is full" : "its file system is full", cancel);
+        Task<Status> losing = invalidate(full ? "it is full" : why_no_room(status), cancel);
         status = co_await losing;
         co_return status;
     }

@@ -249,6 +249,19 @@ TEST_CASE("a snapshot goes live though its origin can't be flushed, and its firs
     CHECK(flush(*base));
 }
 
+TEST_CASE("the flush of a snapshot says that its origin was not flushed, whoever writes meanwhile") {
+    SnapshotWorld world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    CHECK(world.write(*base, 0, 8, 2));
+    world.origin.fail(Op::flush, EIO);
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    world.origin.mend();
+    CHECK(world.write(*snap, 8, 8, 3));  // an exception that is not durable yet
+    CHECK(world.write(*base, 8, 8, 4));  // has it made durable
+    CHECK(run(*world.executor, snap->io(bio_of(Op::flush, 0, 0))) == Status(EIO));
+    CHECK(run(*world.executor, snap->io(bio_of(Op::flush, 0, 0))));
+}
+
 TEST_CASE("the end of a mount ends no snapshot whose origin's writer waits for room") {
     SnapshotWorld world;
     world.cow.set_space({1024, 3600 * 1000 * kMs});

@@ -171,7 +171,7 @@ Task<Status> Cow::make_durable(Chunk first, Chunk end, Cancel* cancel) {
     Bio bio;
     bio.op = Op::flush;
     bio.cancel = cancel;
-    Task<Status> flushing = flush(bio);
+    Task<Status> flushing = flush_own(bio);  // what the snapshot's flush has to tell is for who asks
     Status status = co_await flushing;
     co_return status.error() == EINTR ? status : kOk;  // else the snapshot is invalid now
 }

@@ -303,3 +303,12 @@ TEST_CASE("a merge that waits for the room of another snapshot is stopped, and n
     CHECK(world.tags(*snap, 8, 8) == all_of(3, 8));
     CHECK(world.tags(*other, 8, 8) == all_of(1, 8));
 }
+
+TEST_CASE("a store keeps the room that it has: it zeroes by writing") {
+    SnapshotWorld world;
+    FakeDevice& large = world.source.add("large", 5 * 4096, 0);
+    SnapshotWorld::empty(large);
+    auto snap = world.volume("snap", "64 snapshot o large P 4096");  // areas of 2 MiB
+    CHECK(world.write(*snap, 0, 8, 2));
+    CHECK(large.count(Op::write_zeroes) == 0);
+}

@@ -284,9 +284,12 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
                 self->settle(copies, durable, status);
                 continue;
             }
-            Task<Status> committing =
-                status ? self->store_->commit(entries, durable) : Task<Status>::ready(status);
-            status = co_await committing;
+            if (status) {
+                Task<Status> committing = self->store_->commit(entries, durable);
+                status = co_await committing;
+                // The store counts these chunks, whatever is written of them: they are not free again.
+                if (no_room(status)) status = Status(EIO);
+            }
             if (!status)
                 log_line(Severity::error, "snapshot: exceptions can't be written to " +
                                               self->device_->name() + ": " + strerror(status.error()));

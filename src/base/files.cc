@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,13 +22,26 @@ void OpenFile::reset(int fd) {
 
 int OpenFile::close() { return ::close(std::exchange(fd_, -1)); }
 
+namespace {
+
+bool is_link(int fd) {
+    struct stat found;
+    return ::fstat(fd, &found) == 0 && S_ISLNK(found.st_mode);
+}
+
+}  // namespace
+
 int open_below(const std::string& folder, std::string_view path, int flags) {
     OpenFile at(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     while (at.good()) {
         size_t slash = path.find('/');
         const std::string name(path.substr(0, slash));
-        if (slash == std::string_view::npos)
-            return ::openat(at.fd(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC);
+        if (slash == std::string_view::npos) {
+            at.reset(::openat(at.fd(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+            if ((flags & O_PATH) == 0 || !is_link(at.fd())) return at.release();
+            errno = ELOOP;  // O_PATH opens the link itself
+            return -1;
+        }
         at.reset(::openat(at.fd(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
         path.remove_prefix(slash + 1);
     }

@@ -22,6 +22,8 @@ class OpenFile {
     bool good() const { return fd_ >= 0; }
     // Another one in its place; errno stays.
     void reset(int fd);
+    // It is the caller's to close.
+    int release() { return std::exchange(fd_, -1); }
     // Earlier than at the end, for what close(2) alone reports.
     int close();
 
@@ -30,7 +32,8 @@ class OpenFile {
 };
 
 // Opens what stands below a folder. No symbolic link below it is followed: whoever serves the
-// folder need not be trusted. A file descriptor, or -1 and errno (ELOOP: a link).
+// folder need not be trusted. A file descriptor, or -1 and errno (a link: ELOOP, or ENOTDIR where
+// a folder should be).
 int open_below(const std::string& folder, std::string_view path, int flags);
 
 // Makes a new name in a folder durable: that of the file `path`, which is durable itself. Where a

@@ -3,6 +3,7 @@
 // Whoever serves a mount reads all that is written to it, keys too, and answers what he likes. So one
 // of another user is never taken because no other was named.
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <pwd.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/files.h"
 #include "base/mounts.h"
 #include "cli/command.h"
 
@@ -38,6 +40,19 @@ std::string mount_of(const std::string& word, const std::vector<MountEntry>& mou
     if (stands(path.parent_path())) return path.parent_path();
     const stdfs::path folder = stdfs::canonical(path.parent_path(), error);
     return !error && stands(folder) ? folder.string() : std::string();
+}
+
+// Where the mount stands that a path leads to. No link leads from there to another one, so a command
+// speaks to one mount from its beginning to its end. What is no mount stays as it was written.
+std::string mount_point(const std::string& path) {
+    OpenFile folder(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!folder.good()) return path;
+    std::error_code error;
+    const stdfs::path where = stdfs::read_symlink(fmt::format("/proc/self/fd/{}", folder.fd()), error);
+    const std::vector<MountEntry> mounts = dmfs_mounts();
+    const bool stands =
+        std::ranges::any_of(mounts, [&](const MountEntry& mount) { return mount.where == where; });
+    return stands && !error ? where.string() : path;
 }
 
 // The only one that is the caller's.
@@ -83,18 +98,17 @@ const ControlClient& Invocation::control() {
             mountpoint = named;
         if (mountpoint.empty()) mountpoint = own_mount(mounts);
     }
-    control_ = std::make_unique<ControlClient>(without_slashes(mountpoint));
+    control_ = std::make_unique<ControlClient>(mount_point(without_slashes(mountpoint)));
     return *control_;
 }
 
 bool Invocation::is_foreign() {
-    std::error_code error;
-    const std::string where = stdfs::canonical(control().mountpoint(), error);
+    const std::string& where = control().mountpoint();
     const std::vector<MountEntry> mounts = dmfs_mounts();
     // The last hides the others.
     const auto found = std::find_if(mounts.rbegin(), mounts.rend(),
                                     [&](const MountEntry& mount) { return mount.where == where; });
-    return error || found == mounts.rend() || !is_own(*found);
+    return found == mounts.rend() || !is_own(*found);
 }
 
 }  // namespace dmfs::cli

@@ -6,11 +6,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 #include "base/files.h"
 #include "base/refused.h"
+#include "base/words.h"
 
 namespace dmfs::cli {
 
@@ -50,6 +53,23 @@ void write_into(const std::string& path, std::string_view text) {
     if (error != 0) throw Refused(error, "cannot write " + path);
 }
 
+// Which of our open files a path names; -1: none.
+int own_file(std::string_view path) {
+    if (path == "/dev/stderr") return STDERR_FILENO;
+    for (std::string_view folder : {"/dev/fd/", "/proc/self/fd/"})
+        if (path.starts_with(folder))
+            if (std::optional<uint64_t> fd = parse_decimal(path.substr(folder.size())); fd && *fd <= INT_MAX)
+                return static_cast<int>(*fd);
+    return -1;
+}
+
+// Where it stands, as whoever opened it wants it.
+void write_open(int fd, const std::string& path, std::string_view text) {
+    OpenFile file(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    const int error = file.good() ? write_and_close(file, text, false) : errno;
+    if (error != 0) throw Refused(error, "cannot write " + path);
+}
+
 }  // namespace
 
 void write_output(const std::string& path, std::string_view text, mode_t mode) {
@@ -57,6 +77,7 @@ void write_output(const std::string& path, std::string_view text, mode_t mode) {
         fmt::print("{}", text);
         return;
     }
+    if (const int fd = own_file(path); fd >= 0) return write_open(fd, path, text);
     // It follows links as the kernel lets us, and says what is there.
     OpenFile place(::open(path.c_str(), O_PATH | O_CLOEXEC));
     struct stat found;
@@ -71,7 +92,7 @@ void write_output(const std::string& path, std::string_view text, mode_t mode) {
     if (S_ISDIR(found.st_mode)) throw Refused(EISDIR, "cannot write " + path);
     if (S_ISBLK(found.st_mode))
         throw Refused(EINVAL, path + " is a block device", "a file, or - for standard output");
-    if (!S_ISREG(found.st_mode)) return write_into(path, text);
+    if (!S_ISREG(found.st_mode) || path.starts_with("/proc/")) return write_into(path, text);
     std::error_code error;
     const std::string file =
         std::filesystem::read_symlink(fmt::format("/proc/self/fd/{}", place.fd()), error);

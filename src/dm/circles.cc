@@ -154,12 +154,14 @@ class Search {
         name.erase(0, name.find_first_not_of('/'));
         if (name.empty() || name.find('/') != std::string::npos) return {};
         if (!seen_.insert("volume " + std::to_string(mount.device) + " " + name).second) return {};
-        const nlohmann::json& graph = graph_of(mount);
+        const Graph& graph = graph_of(mount);
+        std::set<std::string> known{name};
         std::vector<std::string> names{name};
         for (size_t i = 0; i < names.size(); i++)
-            for (const auto& [kind, device] : devices_of(graph, names[i])) {
+            for (auto [at, end] = graph.equal_range(names[i]); at != end; ++at) {
+                const auto& [kind, device] = at->second;
                 if (kind == "volume") {
-                    if (std::find(names.begin(), names.end(), device) == names.end()) names.push_back(device);
+                    if (known.insert(device).second) names.push_back(device);
                 } else if (kind == "file" || kind == "block") {
                     if (std::string own = below_path(device, depth + 1); !own.empty()) return own;
                 }
@@ -167,10 +169,11 @@ class Search {
         return {};
     }
 
-    // Kinds and names of the devices of a volume.
-    static std::vector<std::pair<std::string, std::string>> devices_of(const nlohmann::json& graph,
-                                                                       const std::string& name) {
-        std::vector<std::pair<std::string, std::string>> devices;
+    // By volumes: kinds and names of their devices.
+    using Graph = std::multimap<std::string, std::pair<std::string, std::string>>;
+
+    static Graph devices_in(const nlohmann::json& graph) {
+        Graph devices;
         const nlohmann::json none = nlohmann::json::array();
         auto list = [&](const nlohmann::json& of, const char* key) -> const nlohmann::json& {
             return of.is_object() && of.contains(key) && of[key].is_array() ? of[key] : none;
@@ -180,30 +183,40 @@ class Search {
                                                                              : std::string();
         };
         for (const nlohmann::json& volume : list(graph, "volumes"))
-            if (text(volume, "name") == name)
-                for (const nlohmann::json& row : list(volume, "rows"))
-                    for (const nlohmann::json& area : list(row, "areas"))
-                        devices.emplace_back(text(area, "kind"), text(area, "name"));
+            for (const nlohmann::json& row : list(volume, "rows"))
+                for (const nlohmann::json& area : list(row, "areas"))
+                    devices.emplace(text(volume, "name"), std::pair(text(area, "kind"), text(area, "name")));
         return devices;
     }
 
-    const nlohmann::json& graph_of(const MountEntry& mount) {
+    const Graph& graph_of(const MountEntry& mount) {
         auto [found, fresh] = graphs_.try_emplace(mount.device);
         if (!fresh) return found->second;
         std::string folder = mount.where;
         for (const auto& [id, other] : places_.mounts)  // the whole of it, where this is a part
             if (other.device == mount.device && other.root == "/") folder = other.where;
-        std::ifstream file(folder + "/.control/graph", std::ios::binary);
-        std::string text, piece(1 << 16, 0);
-        while (text.size() < kMostGraph && (file.read(piece.data(), 1 << 16), file.gcount() > 0))
-            text.append(piece, 0, static_cast<size_t>(file.gcount()));
-        found->second = nlohmann::json::parse(text, nullptr, false);
+        found->second = devices_in(nlohmann::json::parse(answer_of(folder, mount), nullptr, false));
         return found->second;
+    }
+
+    // Whoever serves it is anybody: no link of his is followed, and no FIFO waited for.
+    static std::string answer_of(const std::string& folder, const MountEntry& mount) {
+        OpenFile file(open_below(folder, ".control/graph", O_RDONLY | O_NONBLOCK | O_NOCTTY));
+        struct stat found;
+        if (!file.good() || ::fstat(file.fd(), &found) != 0) return {};
+        if (!S_ISREG(found.st_mode) || found.st_dev != mount.device) return {};
+        std::string text, piece(1 << 16, 0);
+        while (text.size() < kMostGraph) {
+            const ssize_t got = ::read(file.fd(), piece.data(), piece.size());
+            if (got <= 0) break;
+            text.append(piece, 0, static_cast<size_t>(got));
+        }
+        return text;
     }
 
     const Places& places_;
     std::set<std::string> seen_;
-    std::map<uint64_t, nlohmann::json> graphs_;  // of other mounts, by their st_dev
+    std::map<uint64_t, Graph> graphs_;  // of other mounts, by their st_dev
 };
 
 }  // namespace

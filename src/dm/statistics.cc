@@ -185,10 +185,11 @@ std::string Statistics::line(Kept& kept, size_t index) {
     return text + "\n";
 }
 
-// Counts the time since the last look for what was under way in it.
+// Counts the time since the last look for what was under way in it. Looks come late: a message
+// that goes over many areas has one time for all, and requests have theirs from before the mutex.
 void Statistics::round(Area& area, int64_t now_ns) {
-    uint64_t passed =
-        area.seen_ns == 0 || now_ns < area.seen_ns ? 0 : static_cast<uint64_t>(now_ns - area.seen_ns);
+    if (now_ns < area.seen_ns) return;
+    uint64_t passed = area.seen_ns == 0 ? 0 : static_cast<uint64_t>(now_ns - area.seen_ns);
     uint64_t in_flight = area.in_flight[reading] + area.in_flight[writing];
     for (Direction way : {reading, writing})
         if (area.in_flight[way] != 0) area.busy_ns[way] += passed;
@@ -202,7 +203,7 @@ void Statistics::clear(Kept& kept, size_t index, int64_t now_ns) {
     Area& area = kept.areas[index];
     Area fresh;
     fresh.in_flight = area.in_flight;
-    fresh.seen_ns = now_ns;
+    fresh.seen_ns = std::max(area.seen_ns, now_ns);
     area = fresh;
     std::fill_n(kept.histogram(index), kept.buckets(), 0);
 }

@@ -122,10 +122,16 @@ class Target {
     // Around a suspend, in this order: whoever holds requests lets them go, and what the
     // target does by itself is to stop; nobody is inside, and it has stopped (quiet); all is
     // flushed. Before and after a resume likewise: preresume() may refuse, or be cancelled
-    // (EINTR). When the mount ends presuspend() comes alone, from another thread and more
-    // than once: from then on nothing is to be held.
+    // (EINTR).
     virtual void presuspend() {}
     virtual void presuspend_undo() {}
+    // The mount ends: from then on nothing is to be held but what would lose something if it were
+    // let go. Whoever waits is killed soon. From another thread, and more than once.
+    virtual void end_waits() { presuspend(); }
+    // While a suspend without a flush waits for requests, again and again: those that have waited
+    // for so long for a device that does not answer go on without it. The row's own devices are
+    // asked by their Device::give_up().
+    virtual void give_up(int64_t /*longer_than_ns*/) {}
     virtual Task<Status> quiet(Cancel*) { return Task<Status>::ready(kOk); }
     virtual void postsuspend() {}
     virtual Task<Outcome> preresume(Cancel*) { return Task<Outcome>::ready({}); }

@@ -139,7 +139,8 @@ Status Volume::flushed(const Bio& bio, Status status) {
 
 void Volume::end_waits() {
     gate_.turn_away(Status(EIO));
-    if (std::shared_ptr<Table> table = live()) table->presuspend();
+    if (std::shared_ptr<Table> table = live())
+        for (const Table::Row& row : table->rows()) row.target->end_waits();
 }
 
 // Checked, and then forgotten: a file has no ioctl that would ask for it.

@@ -84,6 +84,7 @@ class LettingGo {
 
     void look() {
         for (const std::shared_ptr<Device>& device : table_->devices()) device->give_up(kPatienceNs);
+        for (const Table::Row& row : table_->rows()) row.target->give_up(kPatienceNs);
         executor_.arm(timer_, executor_.now_ns() + kBetweenLooksNs);
     }
 

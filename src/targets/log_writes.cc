@@ -27,8 +27,9 @@
 // are served without it.
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <mutex>
-#include <vector>
 
 #include "engine/holding.h"
 #include "engine/locks.h"
@@ -51,6 +52,28 @@ bool not_taken(Status status) {
 
 // Killed: nobody knows how much of it the device has, or will have.
 bool was_killed(Status status) { return status.error() == EINTR; }
+
+// Sectors, in ranges.
+class Ranges {
+  public:
+    void add(Sector from, Sector end) {
+        auto at = ranges_.upper_bound(from);
+        if (at != ranges_.begin() && std::prev(at)->second >= from) --at;
+        while (at != ranges_.end() && at->first <= end) {
+            from = std::min(from, at->first);
+            end = std::max(end, at->second);
+            at = ranges_.erase(at);
+        }
+        ranges_.emplace_hint(at, from, end);
+    }
+    bool overlap(Sector from, Sector end) const {
+        auto behind = ranges_.lower_bound(end);
+        return behind != ranges_.begin() && std::prev(behind)->second > from;
+    }
+
+  private:
+    std::map<Sector, Sector> ranges_;  // from -> end; none touches another
+};
 
 class LogWrites final : public OneDevice {
     using Entry = LogWriter::Entry;
@@ -170,30 +193,27 @@ void LogWrites::keep(Entries entries, Status status, const Bio& bio) {
             if (kept_bytes_ > kMostKept) {
                 too_much.swap(unflushed_);
                 kept_bytes_ = 0;
+                // Before anybody's flush is logged, that would lack them.
+                log_->give_up("1 GiB was written without a flush");
             }
         }
     }
-    if (!too_much.empty()) log_->give_up("1 GiB was written without a flush");
     changes_.release(bio.sector, bio.end());
 }
 
 // What is kept of these sectors, and what lies below that; under the mutex.
 LogWrites::Entries LogWrites::take_overlapping(const Bio& bio) {
-    struct Range {
-        Sector from, end;
-    };
-    std::vector<Range> ranges{{bio.sector, bio.end()}};
+    Ranges ranges;
+    ranges.add(bio.sector, bio.end());
     Entries taken;
     for (auto at = unflushed_.end(); at != unflushed_.begin();) {
         auto entry = std::prev(at);
         Sector from = entry->sector, end = entry->sector + entry->count;
-        bool overlaps = std::ranges::any_of(
-            ranges, [&](const Range& range) { return range.from < end && from < range.end; });
-        if (!overlaps) {
+        if (!ranges.overlap(from, end)) {
             at = entry;
             continue;
         }
-        ranges.push_back({from, end});
+        ranges.add(from, end);
         kept_bytes_ -= weight(*entry);
         taken.splice(taken.begin(), unflushed_, entry);
     }

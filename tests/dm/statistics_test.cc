@@ -48,6 +48,20 @@ TEST_CASE("time under way, queued time and latencies are what they were") {
           "0+64 2 0 12 350 0 0 0 0 0 250 350 250 0 0:1:1\n64+64 1 0 4 200 0 0 0 0 0 200 200 200 0 0:0:1\n");
 }
 
+TEST_CASE("a look that comes late counts no time twice") {
+    Running executor;
+    Counted counted(*executor);
+    Statistics statistics(*executor);
+    statistics.create({.start = 0, .end = 128, .step = 128, .precise = true});
+    int64_t t = executor->now_ns() + kLater;
+    WatchedRequest one = counted.request(Op::read, 0, 8, t);
+    statistics.begun(one);
+    statistics.print(0, 0, 1, false);  // an hour before the request began
+    one.ended_ns = t + 150;
+    statistics.ended(one);
+    CHECK(statistics.print(0, 0, 1, false) == "0+128 1 0 8 150 0 0 0 0 0 150 150 150 0\n");
+}
+
 TEST_CASE("a request that begins where the last of its direction ended is merged") {
     Running executor;
     Counted counted(*executor);

@@ -75,6 +75,13 @@ test_save_replaces_only_files() {
 	same "$(dmfs save /dev/stdout)" "$(<plain)"
 	same "$(dmfs save /dev/stdout | cat)" "$(<plain)"
 	dmfs save >kept; same "$(<kept)" "$(<plain)"
+	# An open file stays the one that others write to.
+	echo first >log
+	dmfs save /dev/stderr 2>>log
+	dmfs save /dev/fd/7 7>>log
+	same "$(<log)" "first
+$(<plain)
+$(<plain)"
 	[[ ! -e - ]]
 	ln -s nosuch dangling
 	refused 'a link to a file that is not there' dmfs save dangling
@@ -182,6 +189,20 @@ test_foreign_files_stay() {
 		dmfs --mount theirs drop s >said 2>&1
 		grep -q 'not your mount, and no file that it names is deleted' said
 		[[ $(<root/s.cow) == precious && -e kept/s.cow && ! -e theirs/s ]]
+	END
+}
+# Whose the mount is, is asked of the one that the command spoke to, whatever leads there.
+test_a_link_to_their_mount() {
+	beside_their_mount <<-'END'
+		they mkdir cows
+		they truncate -s 1M a.img
+		(cd cows && they "$DMFS" overlay ../a.img s >/dev/null)
+		they ln -s theirs link
+		mkdir own; dmfs mount own
+		dmfs --mount link drop s >said 2>&1
+		grep -q "$PWD/theirs is not your mount" said
+		[[ -e cows/s.cow && ! -e theirs/s ]]
+		dmfs umount own
 	END
 }
 # The same in a mount of one's own: a link on the way, or another file by now.

@@ -222,6 +222,11 @@ class FakeDevice final : public Device {
     std::string name() const override { return name_; }
     std::optional<DeviceNumber> number() const override { return number_; }
     void set_number(DeviceNumber number) { number_ = number; }
+    // Of its file system it has all that is asked for, but while room_error() is one.
+    Space space() const override { return space_; }
+    Task<Status> reserve(Sector, Sector) override { return Task<Status>::ready(Status(room_error_)); }
+    void set_space(Space space) { space_ = space; }
+    std::atomic<int>& room_error() { return room_error_; }
 
     // From here on requests, or those of one op, wait until let_go().
     void hold(std::optional<Op> only = {}) {
@@ -296,6 +301,8 @@ class FakeDevice final : public Device {
     std::optional<Op> held_op_;
     const std::string name_;
     std::optional<DeviceNumber> number_;
+    Space space_;
+    std::atomic<int> room_error_{0};
     mutable std::mutex mutex_;
     std::vector<std::byte> bytes_;
     std::vector<Seen> seen_;

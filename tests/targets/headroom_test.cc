@@ -57,9 +57,9 @@ class SparseFile final : public Device {
 };
 
 struct RoomWorld {
-    explicit RoomWorld(Space space, int64_t patience_ns = 3600 * 1000 * kMs)
+    explicit RoomWorld(Space space)
         : file(std::make_shared<SparseFile>(*executor, space)),
-          room(std::make_shared<Headroom>(*executor, file, patience_ns)) {
+          room(std::make_shared<Headroom>(*executor, file)) {
         room->begin(16, 8);
     }
     Status wait(Sector needed) {
@@ -147,33 +147,61 @@ TEST_CASE("nobody waits for room that cannot come, nor when the wait is ended") 
     }
 }
 
-TEST_CASE("who is let go while a step is being taken waits a while for it, and goes without it then") {
-    auto waiting_in = [](RoomWorld& world, Headroom::Who who) {
-        return begin(*world.executor, world.room->wait(24, who, nullptr));
-    };
+TEST_CASE("who is let go while a step is being taken waits for it, unless it is given up") {
+    RoomWorld world({1024, 0});
+    world.file->free = 4096;
+    world.file->hangs = true;
+    auto waiting = begin(*world.executor, world.room->wait(24, Headroom::Who::origin, nullptr));
+    auto other = begin(*world.executor, world.room->wait(24, Headroom::Who::snapshot, nullptr));
+    REQUIRE(soon([&] { return world.file->asked == 1; }));
+    world.room->let_go(Headroom::Who::origin);
+    a_moment();
+    world.room->give_up(3600 * 1000 * kMs);  // it is not so late
+    a_moment();
+    CHECK_FALSE(waiting.done());
     SECTION("it was only slow") {
-        RoomWorld world({1024, 0});
-        world.file->free = 4096;
-        world.file->hangs = true;
-        auto waiting = waiting_in(world, Headroom::Who::origin);
-        world.room->let_go(Headroom::Who::origin);
-        a_moment();
-        CHECK_FALSE(waiting.done());
         world.file->answer();
         CHECK(waiting.get());
     }
     SECTION("it hangs") {
-        RoomWorld world({1024, 0}, 50 * kMs);
-        world.file->free = 4096;
-        world.file->hangs = true;
-        auto waiting = waiting_in(world, Headroom::Who::origin);
-        auto other = waiting_in(world, Headroom::Who::snapshot);
-        world.room->let_go(Headroom::Who::origin);
-        CHECK(soon([&] { return waiting.done(); }));
+        world.room->give_up(kMs);
+        CHECK(waiting.get() == Status(ETIMEDOUT));
         CHECK_FALSE(other.done());
         world.file->answer();
-        CHECK(waiting.get() == Status(ENOSPC));
-        CHECK(other.get());
+    }
+    CHECK(other.get());
+    CHECK(world.room->end() == 16 + 1024);
+}
+
+TEST_CASE("a writer to the snapshot who comes while nobody is to wait is turned away, until they may again") {
+    RoomWorld world({1024, 3600 * 1000 * kMs});
+    world.room->let_go(Headroom::Who::snapshot);
+    CHECK(world.wait(24) == Status(ENOSPC));
+    auto origins = begin(*world.executor, world.room->wait(24, Headroom::Who::origin, nullptr));
+    world.room->hold_again();
+    auto waiting = begin(*world.executor, world.room->wait(24, Headroom::Who::snapshot, nullptr));
+    a_moment();
+    CHECK_FALSE(waiting.done());
+    CHECK_FALSE(origins.done());
+    world.file->free = 4096;
+    CHECK(waiting.get());
+    CHECK(origins.get());
+}
+
+TEST_CASE("a step that fails once, as where a disk does not answer, is tried again") {
+    RoomWorld world({1024, 300 * kMs});
+    world.file->free = 4096;
+    world.file->error = EIO;
+    SECTION("and nobody writes where there may be no room") {
+        CHECK(world.wait(24) == Status(EIO));
+        CHECK(world.room->end() == 16);
+    }
+    SECTION("until it is taken") {
+        auto waiting = begin(*world.executor, world.room->wait(24, Headroom::Who::snapshot, nullptr));
+        a_moment();
+        CHECK_FALSE(waiting.done());
+        world.file->error = 0;
+        CHECK(waiting.get());
         CHECK(world.room->end() == 16 + 1024);
     }
 }
@@ -219,4 +247,68 @@ TEST_CASE("a snapshot goes live though its origin can't be flushed, and its firs
     CHECK(flush(*snap));
     CHECK(flush(*base) == Status(EIO));  // whose it is
     CHECK(flush(*base));
+}
+
+TEST_CASE("the flush of a snapshot says that its origin was not flushed, whoever writes meanwhile") {
+    SnapshotWorld world;
+    auto base = world.volume("base", "64 snapshot-origin o");
+    CHECK(world.write(*base, 0, 8, 2));
+    world.origin.fail(Op::flush, EIO);
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    world.origin.mend();
+    CHECK(world.write(*snap, 8, 8, 3));  // an exception that is not durable yet
+    CHECK(world.write(*base, 8, 8, 4));  // has it made durable
+    CHECK(run(*world.executor, snap->io(bio_of(Op::flush, 0, 0))) == Status(EIO));
+    CHECK(run(*world.executor, snap->io(bio_of(Op::flush, 0, 0))));
+}
+
+TEST_CASE("the end of a mount ends no snapshot whose origin's writer waits for room") {
+    SnapshotWorld world;
+    world.cow.set_space({1024, 3600 * 1000 * kMs});
+    auto base = world.volume("base", "64 snapshot-origin o");
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    world.cow.room_error() = ENOSPC;
+    Memory data = SnapshotWorld::stamped_memory(0, 8, 2);
+    Cancel cancel;
+    auto writing = begin(*world.executor, base->io(bio_of(Op::write, 0, 8, &data, &cancel)));
+    a_moment();
+    for (int i = 0; i < 3; i++) {
+        base->end_waits();
+        snap->end_waits();
+        a_moment();
+    }
+    CHECK_FALSE(writing.done());
+    cancel.request();
+    CHECK(writing.get() == Status(EINTR));
+    CHECK(world.status(*snap).ends_with(" out_of_data_space"));
+}
+
+TEST_CASE("a merge that waits for the room of another snapshot is stopped, and nobody loses anything") {
+    SnapshotWorld world;
+    FakeDevice& other_cow = world.source.add("c2", 256);
+    SnapshotWorld::empty(other_cow);
+    other_cow.set_space({1024, 3600 * 1000 * kMs});
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 8, 8, 3));
+    auto other = world.volume("other", "64 snapshot o c2 P 8");
+    other_cow.room_error() = ENOSPC;
+    CHECK_FALSE(world.replace(*snap, "64 snapshot-merge o c P 8"));
+    REQUIRE(soon([&] { return world.status(*other).ends_with(" out_of_data_space"); }));
+    CHECK_FALSE(world.suspend(*snap));
+    CHECK(world.status(*other).ends_with(" out_of_data_space"));
+    CHECK(world.status(*snap) == "24/256 16");
+    other_cow.room_error() = 0;
+    CHECK_FALSE(world.resume(*snap));
+    CHECK(soon([&] { return world.status(*snap) == "16/256 16"; }));
+    CHECK(world.tags(*snap, 8, 8) == all_of(3, 8));
+    CHECK(world.tags(*other, 8, 8) == all_of(1, 8));
+}
+
+TEST_CASE("a store keeps the room that it has: it zeroes by writing") {
+    SnapshotWorld world;
+    FakeDevice& large = world.source.add("large", 5 * 4096, 0);
+    SnapshotWorld::empty(large);
+    auto snap = world.volume("snap", "64 snapshot o large P 4096");  // areas of 2 MiB
+    CHECK(world.write(*snap, 0, 8, 2));
+    CHECK(large.count(Op::write_zeroes) == 0);
 }

@@ -19,6 +19,12 @@ constexpr int kInARow = 8;
 constexpr int64_t kSlowCommitNs = 50'000, kMostPatienceNs = 5'000'000;
 constexpr unsigned kMostMisses = 6;
 
+std::string why_no_room(Status status) {
+    if (no_room(status)) return "its file system is full";
+    if (status.error() == ETIMEDOUT) return "its file system does not answer";
+    return std::string("it gets no room from its file system: ") + strerror(status.error());
+}
+
 }  // namespace
 
 // What is under way; under the mutex.
@@ -141,7 +147,7 @@ Task<Status> Cow::begin_preserving(Chunk chunk, Chunk behind, Cancel* cancel, Co
         }
         if (status) continue;
         if (status.error() == EINTR) co_return status;
-        Task<Status> losing = invalidate(full ? "it is full" : "its file system is full", cancel);
+        Task<Status> losing = invalidate(full ? "it is full" : why_no_room(status), cancel);
         status = co_await losing;
         co_return status;
     }
@@ -165,7 +171,7 @@ Task<Status> Cow::make_durable(Chunk first, Chunk end, Cancel* cancel) {
     Bio bio;
     bio.op = Op::flush;
     bio.cancel = cancel;
-    Task<Status> flushing = flush(bio);
+    Task<Status> flushing = flush_own(bio);  // what the snapshot's flush has to tell is for who asks
     Status status = co_await flushing;
     co_return status.error() == EINTR ? status : kOk;  // else the snapshot is invalid now
 }
@@ -278,9 +284,12 @@ Task<Status> Cow::commit_copies(std::shared_ptr<Cow> self) {
                 self->settle(copies, durable, status);
                 continue;
             }
-            Task<Status> committing =
-                status ? self->store_->commit(entries, durable) : Task<Status>::ready(status);
-            status = co_await committing;
+            if (status) {
+                Task<Status> committing = self->store_->commit(entries, durable);
+                status = co_await committing;
+                // The store counts these chunks, whatever is written of them: they are not free again.
+                if (no_room(status)) status = Status(EIO);
+            }
             if (!status)
                 log_line(Severity::error, "snapshot: exceptions can't be written to " +
                                               self->device_->name() + ": " + strerror(status.error()));

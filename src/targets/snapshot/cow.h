@@ -83,8 +83,10 @@ class Cow : public std::enable_shared_from_this<Cow> {
     bool preserved(Sector from, Sector end) const;
     Task<Status> preserve(Sector from, Sector end, Cancel* cancel);
 
-    // What waits for room on the COW file's file system waits no more.
+    // What waits for room on the COW file's file system waits no more: see Headroom.
     void let_go(Headroom::Who who) { room_->let_go(who); }
+    void hold_again() { room_->hold_again(); }
+    void give_up(int64_t longer_than_ns) { room_->give_up(longer_than_ns); }
     bool is_short_of_room() const { return room_->is_short(); }
     // The origin could not be flushed when the snapshot was made: what it lost before, the snapshot
     // lost, too. Its next flush fails with `error`, and each flushes the origin until that is done.

@@ -1,6 +1,7 @@
 #include "targets/snapshot/headroom.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/log.h"
@@ -13,15 +14,19 @@ constexpr Sector kEverywhere = UINT64_MAX;
 constexpr Sector kLeast = 128;
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kTries = 60;  // while somebody waits
-constexpr int64_t kBetweenLooks = kSecond / 20;
+
+// The device takes no room ahead: writes will tell.
+bool knows_no_room(Status status) {
+    const int error = status.error();
+    return error == EOPNOTSUPP || error == ENOSYS || error == EINVAL || error == ENODEV;
+}
 
 }  // namespace
 
-Headroom::Headroom(Executor& executor, std::shared_ptr<Device> device, int64_t patience_ns)
+Headroom::Headroom(Executor& executor, std::shared_ptr<Device> device)
     : executor_(executor),
       device_(std::move(device)),
       space_(device_->space()),
-      patience_ns_(patience_ns),
       end_(space_.ahead > 0 ? 0 : kEverywhere),
       step_(space_.ahead),
       taken_(executor),
@@ -40,7 +45,7 @@ void Headroom::go_on(Sector next) {
     {
         std::lock_guard guard(mutex_);
         if (end > next + step_ / 2 || !may_try() || end >= device_->size()) return;
-        taking_ = true;
+        begin_taking();
     }
     executor_.spawn(take(shared_from_this()));
 }
@@ -77,15 +82,15 @@ bool Headroom::took(Sector count, Status status) {
         std::lock_guard guard(mutex_);
         const bool full = no_room(status) || status.error() == EFBIG;
         less = full && count > least_;
-        if (full) {
-            step_ = std::max(count / 2, least_);
+        if (!status && !knows_no_room(status)) {
+            if (full) step_ = std::max(count / 2, least_);
+            refused_ = full ? Status(ENOSPC) : status;
             too_small_ = status.error() == EFBIG;
             const bool waits = space_.wait_ns > 0;
             next_try_ns_ = executor_.now_ns() + (less    ? 0
                                                  : waits ? std::min(space_.wait_ns / kTries, kSecond)
                                                          : kSecond);
         } else {
-            // Any other refusal: writes will tell.
             end_ = status ? end_ + count : kEverywhere;
             step_ = std::clamp(2 * step_, least_, std::max(least_, space_.ahead));
             relief = std::exchange(short_since_, 0) != 0;
@@ -108,7 +113,9 @@ int64_t Headroom::patience_ends() {
     if (short_since_ == 0) {
         short_since_ = executor_.now_ns();
         log_line(Severity::error,
-                 "snapshot: the file system of " + device_->name() + " is full: " +
+                 (no_room(refused_) ? "snapshot: the file system of " + device_->name() + " is full: "
+                                    : "snapshot: no room can be taken for " + device_->name() + ", " +
+                                          strerror(refused_.error()) + ": ") +
                      (in_vain ? "writes that need room there fail"
                               : "writes that need room there wait, for " +
                                     std::to_string(space_.wait_ns / kSecond) + " s, and then fail"));
@@ -119,28 +126,27 @@ int64_t Headroom::patience_ends() {
 Task<Status> Headroom::wait(Sector needed, Who who, Cancel* cancel) {
     const std::atomic<uint64_t>& times = let_go_[static_cast<size_t>(who)];
     const uint64_t before = times;
-    int64_t leaves_ns = 0;  // once let go: though a step is still being taken
-    std::function<bool()> must_wait = [this, &times, before] {
+    std::unique_lock lock(mutex_);
+    const uint64_t given_up = given_up_;
+    lock.unlock();
+    auto is_given_up = [this, who, given_up] { return who == Who::origin && given_up_ != given_up; };
+    std::function<bool()> must_wait = [this, is_given_up] {
         std::lock_guard guard(mutex_);
-        return taking_ && times == before;
+        return taking_ && !is_given_up();
     };
     while (end() < std::min(needed, device_->size())) {  // which may have been cut off
-        const int64_t now_ns = executor_.now_ns();
-        const bool is_let_go = times != before;
-        if (is_let_go && leaves_ns == 0) leaves_ns = now_ns + patience_ns_;
+        const bool is_let_go = times != before || (who == Who::snapshot && turns_away_);
         bool tries = false;
         int64_t until = 0;
         {
             std::lock_guard guard(mutex_);
-            if (taking_ && is_let_go && now_ns >= leaves_ns) co_return Status(ENOSPC);
+            if (is_given_up()) co_return Status(ETIMEDOUT);
             tries = may_try();
-            taking_ = taking_ || tries;
+            if (tries) begin_taking();
             if (!taking_ && end() < needed) {
                 const int64_t ends = patience_ends();
-                if (now_ns >= ends || is_let_go) co_return Status(ENOSPC);
+                if (executor_.now_ns() >= ends || is_let_go) co_return refused_;
                 until = std::min(ends, next_try_ns_);
-            } else if (taking_ && is_let_go) {
-                until = std::min(leaves_ns, now_ns + kBetweenLooks);  // took() may just have missed it
             }
         }
         if (tries) executor_.spawn(take(shared_from_this()));
@@ -158,8 +164,17 @@ Task<Status> Headroom::wait(Sector needed, Who who, Cancel* cancel) {
 
 void Headroom::let_go(Who who) {
     ++let_go_[static_cast<size_t>(who)];
-    taken_.wake_all();
+    if (who == Who::snapshot) turns_away_ = true;
     sleepers_.let_go(static_cast<uint64_t>(who));
+}
+
+void Headroom::give_up(int64_t longer_than_ns) {
+    {
+        std::lock_guard guard(mutex_);
+        if (!taking_ || executor_.now_ns() - taking_since_ns_ < longer_than_ns) return;
+        given_up_++;
+    }
+    taken_.wake_all();
 }
 
 }  // namespace dmfs::snapshot

@@ -49,29 +49,37 @@ Task<Status> Origin::write_inside(Device* device, Bio bio, const Cow* except) {
     bool preserved = std::all_of(cows->begin(), cows->end(), [&](const std::shared_ptr<Cow>& cow) {
         return cow.get() == except || (bio.count <= kStep && cow->preserved(bio.sector, bio.end()));
     });
-    if (!preserved) return leave_later(write_behind_copies(device, bio, std::move(cows), except));
+    if (!preserved) return leave_later(write_behind_copies(device, bio, except));
     Task<Status> writing = device->io(bio);
     if (!writing.is_ready()) return leave_later(std::move(writing));
     leave();
     return writing;
 }
 
-Task<Status> Origin::write_behind_copies(Device* device, Bio bio, std::shared_ptr<const Cows> cows,
-                                         const Cow* except) {
-    if (bio.cancel != nullptr && bio.count > kStep) bio.cancel->about_to_wait();
-    for (Sector from = bio.sector; from < bio.end(); from += kStep) {
-        if (bio.cancel != nullptr && bio.count > kStep && bio.cancel->requested()) co_return Status(EINTR);
+Task<Status> Origin::write_behind_copies(Device* device, Bio bio, const Cow* except) {
+    Task<Status> keeping = keep(bio.sector, bio.end(), except, bio.cancel);
+    Status status = co_await keeping;
+    if (!status) co_return status;
+    Task<Status> writing = device->io(bio);
+    status = co_await writing;
+    co_return status;
+}
+
+Task<Status> Origin::keep(Sector from, Sector end, const Cow* except, Cancel* cancel) {
+    const std::shared_ptr<const Cows> cows = this->cows();
+    const bool is_long = cancel != nullptr && end - from > kStep;
+    if (is_long) cancel->about_to_wait();
+    for (; from < end; from += kStep) {
+        if (is_long && cancel->requested()) co_return Status(EINTR);
         std::vector<Task<Status>> copies;
         for (const std::shared_ptr<Cow>& cow : *cows)
             if (cow.get() != except)
-                copies.push_back(cow->preserve(from, std::min(from + kStep, bio.end()), bio.cancel));
+                copies.push_back(cow->preserve(from, std::min(from + kStep, end), cancel));
         Task<Status> joined = all(std::move(copies));
         Status status = co_await joined;
         if (!status) co_return status;
     }
-    Task<Status> writing = device->io(bio);
-    Status status = co_await writing;
-    co_return status;
+    co_return kOk;
 }
 
 Task<Status> Origin::leave_later(Task<Status> task) {
@@ -145,6 +153,11 @@ Task<Status> Origin::add(std::shared_ptr<Cow> cow, Device& device, Cancel* cance
 void Origin::let_go() {
     const std::shared_ptr<const Cows> cows = this->cows();
     for (const std::shared_ptr<Cow>& cow : *cows) cow->let_go(Headroom::Who::origin);
+}
+
+void Origin::give_up(int64_t longer_than_ns) {
+    const std::shared_ptr<const Cows> cows = this->cows();
+    for (const std::shared_ptr<Cow>& cow : *cows) cow->give_up(longer_than_ns);
 }
 
 void Origin::remove(const Cow& cow) {

@@ -42,8 +42,12 @@ class Origin : public std::enable_shared_from_this<Origin> {
     Task<Status> add(std::shared_ptr<Cow> cow, Device& device, Cancel* cancel);
     // Writes that are under way may still ask it: see Cow::become().
     void remove(const Cow& cow);
-    // Writes that wait until there is room to keep what they change wait no more.
+    // Writes that wait until there is room to keep what they change wait no more: where there is
+    // none their snapshot is lost. And those whose room is being taken, for so long.
     void let_go();
+    void give_up(int64_t longer_than_ns);
+    // The snapshots but `except` have kept what is in [from, end). Fails only with EINTR.
+    Task<Status> keep(Sector from, Sector end, const Cow* except, Cancel* cancel);
 
     // What zeroing [from, end) of `device` would take, of all snapshots but `except`.
     void ask_room(Device& device, Sector from, Sector end, Room& room, const Cow* except = nullptr) const {
@@ -66,8 +70,7 @@ class Origin : public std::enable_shared_from_this<Origin> {
 
     Task<Status> write_when_open(Device* device, Bio bio, const Cow* except);
     Task<Status> write_inside(Device* device, Bio bio, const Cow* except);
-    Task<Status> write_behind_copies(Device* device, Bio bio, std::shared_ptr<const Cows> cows,
-                                     const Cow* except);
+    Task<Status> write_behind_copies(Device* device, Bio bio, const Cow* except);
     Task<Status> leave_later(Task<Status> task);
     void leave();
     Task<Status> flush_device(Device& device, Bio bio);

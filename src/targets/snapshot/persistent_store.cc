@@ -381,18 +381,11 @@ Task<Status> PersistentStore::block_io(Op op, uint64_t area, uint64_t entry, boo
     return transfer(op, sector, &*block_, fua);
 }
 
+// By writes: to zero what has its room already is to punch it out on some file systems.
 Task<Status> PersistentStore::write_zeros(Sector sector, Sector count) {
+    if (count == 0) co_return kOk;
     Bio bio;
     bio.cancel = cancel_;
-    bio.sector = sector;
-    bio.count = count;
-    if (bytes_of(count) > kZeroBytes) {
-        bio.op = Op::write_zeroes;
-        Task<Status> zeroing = device_.io(bio);
-        Status status = co_await zeroing;
-        if (status.error() != EOPNOTSUPP) co_return status;
-    }
-    if (count == 0) co_return kOk;
     Memory zeros(std::min<size_t>(bytes_of(count), kZeroBytes));
     memset(zeros.data(), 0, zeros.bytes());
     bio.op = Op::write;

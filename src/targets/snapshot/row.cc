@@ -175,12 +175,17 @@ void Row::presuspend() {
     if (std::shared_ptr<Cow> cow = claim_.cow()) cow->let_go(Headroom::Who::snapshot);
 }
 
+void Row::presuspend_undo() {
+    if (std::shared_ptr<Cow> cow = claim_.cow()) cow->hold_again();
+}
+
 void Row::resume() {
     claim_.take_over();
     claim_.suspended(false);
     std::shared_ptr<Cow> cow = claim_.cow();
     if (!cow) return;
     cow->belongs_to({start_, start_ + length_}, store_words_.overflow_is_seen_to, raise_event_);
+    cow->hold_again();
     if (!merges_) return;
     cow->become(Cow::Role::merging);
     origin_->remove(*cow);

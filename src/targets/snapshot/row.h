@@ -45,6 +45,7 @@ class Row : public Target {
     void each_device(const DeviceVisitor& visit) const override;
 
     void presuspend() override;
+    void presuspend_undo() override;
     void postsuspend() override { claim_.suspended(true); }
     Task<Outcome> preresume(Cancel* cancel) override;
     void preresume_undo() override { claim_.will_not_resume(); }

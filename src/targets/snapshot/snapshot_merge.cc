@@ -61,10 +61,15 @@ class SnapshotMerge final : public snapshot::Row {
     }
 
     void presuspend() override {
-        work_->stopped.locked([this] { work_->stop = true; });
+        end_waits();
         origin_->let_go();
     }
     void presuspend_undo() override { start(); }
+    void end_waits() override {
+        const std::shared_ptr<Cancel> stop = work_->stopped.locked([this] { return work_->stop; });
+        stop->request();
+    }
+    void give_up(int64_t longer_than_ns) override { origin_->give_up(longer_than_ns); }
     Task<Status> quiet(Cancel* cancel) override {
         std::function<bool()> must_wait = [this] { return work_->running; };
         Waiter waiter = work_->stopped.wait(must_wait, cancel);
@@ -102,9 +107,11 @@ class SnapshotMerge final : public snapshot::Row {
     struct Work {
         explicit Work(Executor& executor) : stopped(executor) {}
         WaitQueue stopped;
-        bool running = false, stop = false;  // under the queue's mutex
-        std::atomic<bool> failed{false};     // once: the status says so from then on
-        std::atomic<bool> gave_up{false};    // until it is tried again
+        // Under the queue's mutex.
+        bool running = false;
+        std::shared_ptr<Cancel> stop = std::make_shared<Cancel>();
+        std::atomic<bool> failed{false};   // once: the status says so from then on
+        std::atomic<bool> gave_up{false};  // until it is tried again
     };
 
     bool merge_failed() const override { return work_->failed; }
@@ -119,7 +126,7 @@ class SnapshotMerge final : public snapshot::Row {
     // Unless it is at work. What failed is tried again. close() waits for it.
     void start() {
         bool begins = work_->stopped.locked([this] {
-            work_->stop = false;
+            if (work_->stop->requested()) work_->stop = std::make_shared<Cancel>();
             return !std::exchange(work_->running, true);
         });
         if (!begins) return;
@@ -132,11 +139,11 @@ class SnapshotMerge final : public snapshot::Row {
         Task<Status> turn = sleep_until(executor_, 0);
         Status status = co_await turn;
         for (bool goes_on = true; goes_on;) {
-            Task<Status> merging = merge(cow);
+            Task<Status> merging = merge(cow, work->stopped.locked([&] { return work->stop; }));
             status = co_await merging;
             goes_on = work->stopped.locked([&] {
                 // A suspend that was cancelled is none.
-                const bool stopped_for_nothing = status.error() == EINTR && !work->stop;
+                const bool stopped_for_nothing = status.error() == EINTR && !work->stop->requested();
                 work->running = stopped_for_nothing;
                 return stopped_for_nothing;
             });
@@ -146,7 +153,7 @@ class SnapshotMerge final : public snapshot::Row {
     }
 
     // EINTR: it was told to stop.
-    Task<Status> merge(std::shared_ptr<Cow> cow) {
+    Task<Status> merge(std::shared_ptr<Cow> cow, std::shared_ptr<Cancel> stop) {
         Status status = cow && cow->state() != Cow::State::invalid ? kOk : Status(ENODATA);
         if (status) {
             // While it was a snapshot: the copies of writers who were killed.
@@ -155,14 +162,14 @@ class SnapshotMerge final : public snapshot::Row {
         }
         size_t most_runs = 1;
         while (status) {
-            if (work_->stopped.locked([this] { return work_->stop; })) co_return Status(EINTR);
+            if (stop->requested()) co_return Status(EINTR);
             int64_t began = executor_.now_ns();
             std::vector<Cow::MergeRun> batch;
             Task<Status> beginning = cow->begin_merging(most_runs, &batch);
             status = co_await beginning;
             if (!status || batch.empty()) break;
             size_t merged = 0;  // runs
-            Task<Status> copying = copy_back(cow, batch, &merged);
+            Task<Status> copying = copy_back(cow, batch, &merged, stop.get());
             status = co_await copying;
             Task<Status> ending = cow->end_merging(std::move(batch), merged);
             Status ended = co_await ending;
@@ -170,7 +177,7 @@ class SnapshotMerge final : public snapshot::Row {
             bool quick = executor_.now_ns() - began < kBatchNs;
             most_runs = quick ? std::min(2 * most_runs, kMostRuns) : std::max<size_t>(most_runs / 2, 1);
         }
-        if (!status && status.error() != ENODATA) {
+        if (!status && status.error() != ENODATA && status.error() != EINTR) {
             work_->failed = work_->gave_up = true;
             log_line(Severity::error, std::string("snapshot-merge: the merge into ") +
                                           origin_device_->name() + " failed: " + strerror(status.error()));
@@ -179,7 +186,8 @@ class SnapshotMerge final : public snapshot::Row {
     }
 
     // A batch into the origin, durably; up to the first run that fails.
-    Task<Status> copy_back(std::shared_ptr<Cow> cow, std::vector<Cow::MergeRun> runs, size_t* merged) {
+    Task<Status> copy_back(std::shared_ptr<Cow> cow, std::vector<Cow::MergeRun> runs, size_t* merged,
+                           Cancel* stop) {
         const Sector chunk = cow->chunk_sectors(), end = origin_device_->size();
         const size_t side_by_side = runs.size() > kSideBySide ? kSideBySide : 1;
         Status status;
@@ -188,7 +196,7 @@ class SnapshotMerge final : public snapshot::Row {
             for (size_t i = *merged; i < runs.size() && copies.size() < side_by_side; i++) {
                 Sector from = runs[i].first.old_chunk * chunk;
                 copies.push_back(copy_run(cow.get(), from, runs[i].first.new_chunk * chunk,
-                                          std::min(runs[i].count * chunk, end - from)));
+                                          std::min(runs[i].count * chunk, end - from), stop));
             }
             for (Task<Status>& copy : copies) copy.start();
             for (Task<Status>& copy : copies) {
@@ -206,7 +214,7 @@ class SnapshotMerge final : public snapshot::Row {
         co_return status.and_then(flushed);
     }
 
-    Task<Status> copy_run(const Cow* cow, Sector to, Sector from, Sector count) {
+    Task<Status> copy_run(const Cow* cow, Sector to, Sector from, Sector count, Cancel* stop) {
         Memory memory(bytes_of(std::min(count, sectors_in(kPieceBytes))));
         Bio bio;
         bio.memory = &memory;
@@ -219,6 +227,10 @@ class SnapshotMerge final : public snapshot::Row {
             if (!status) co_return status;
             bio.op = Op::write;
             bio.sector = to + done;
+            // First, since it may wait for room, and can be stopped; the write itself is none to be given up.
+            Task<Status> keeping = origin_->keep(bio.sector, bio.end(), cow, stop);
+            status = co_await keeping;
+            if (!status) co_return status;
             Task<Status> writing = origin_->write(*origin_device_, bio, cow);
             status = co_await writing;
             if (!status) co_return status;

@@ -34,6 +34,9 @@ class SnapshotOrigin final : public OneDevice {
 
     Flushing flushing() const override { return Flushing::itself; }
     void presuspend() override { origin_->let_go(); }
+    // Who is killed meanwhile loses no snapshot.
+    void end_waits() override {}
+    void give_up(int64_t longer_than_ns) override { origin_->give_up(longer_than_ns); }
     void adjust(Limits& limits) const override {
         limits.discard_granularity = 0;
         limits.write_zeroes = false;

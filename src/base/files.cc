@@ -38,7 +38,7 @@ int open_below(const std::string& folder, std::string_view path, int flags) {
         const std::string name(path.substr(0, slash));
         if (slash == std::string_view::npos) {
             at.reset(::openat(at.fd(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
-            if ((flags & O_PATH) == 0 || !is_link(at.fd())) return at.release();
+            if (!at.good() || (flags & O_PATH) == 0 || !is_link(at.fd())) return at.release();
             errno = ELOOP;  // O_PATH opens the link itself
             return -1;
         }

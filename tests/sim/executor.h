@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cassert>
 #include <map>
 #include <random>
 #include <vector>
@@ -19,11 +18,8 @@ class SimExecutor final : public Executor {
   public:
     explicit SimExecutor(Random& random) : random_(random) {}
 
-    void submit(Operation& operation) override {
-        assert(operation.done == nullptr);  // no files here
-        operation.result = 0;
-        ready_.push_back(operation.waiter);
-    }
+    // What a file is asked is done when its turn comes, as what is ready to go on.
+    void submit(Operation& operation) override { landing_.push_back(&operation); }
     void arm(Timer& timer, int64_t deadline_ns) override {
         disarm(timer);
         timer.deadline_ns = deadline_ns;
@@ -42,9 +38,9 @@ class SimExecutor final : public Executor {
     int64_t now_ns() const override { return now_; }
     std::string name() const override { return "simulated"; }
 
-    // Resumes one coroutine; false if there is none to resume.
+    // Resumes one coroutine, or does one operation; false if there is neither.
     bool step() {
-        while (ready_.empty()) {
+        while (ready_.empty() && landing_.empty()) {
             if (timers_.empty()) return false;
             now_ = std::max(now_, timers_.begin()->first);
             while (!timers_.empty() && timers_.begin()->first <= now_) {
@@ -54,9 +50,17 @@ class SimExecutor final : public Executor {
                 std::function<void()> fire = timer->fire;
                 fire();
             }
-            if (ready_.empty()) return true;  // who was due went on at once
+            if (ready_.empty() && landing_.empty()) return true;  // who was due went on at once
         }
-        std::swap(ready_[random_() % ready_.size()], ready_.back());
+        const size_t chosen = random_() % (ready_.size() + landing_.size());
+        if (chosen >= ready_.size()) {
+            std::swap(landing_[chosen - ready_.size()], landing_.back());
+            Operation& operation = *landing_.back();
+            landing_.pop_back();
+            operation.end(do_blocking(operation));
+            return true;
+        }
+        std::swap(ready_[chosen], ready_.back());
         std::coroutine_handle<> next = ready_.back();
         ready_.pop_back();
         next.resume();
@@ -67,6 +71,7 @@ class SimExecutor final : public Executor {
     Random& random_;
     int64_t now_ = 1;
     std::vector<std::coroutine_handle<>> ready_;
+    std::vector<Operation*> landing_;
     std::multimap<int64_t, Timer*> timers_;  // those of one deadline in the order they came
 };
 

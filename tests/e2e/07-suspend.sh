@@ -120,6 +120,7 @@ test_stack() {
 	new_volume top '0 8192 linear v 0'
 	echo suspend >mnt/.control/v/state
 	timeout -s KILL 1 head -c 1 mnt/top >/dev/null && fail "a read through a suspended volume"
+	until_true 5 parks v 0
 	dd if=mnt/top bs=4096 count=1 of=got status=none & local id=$!
 	until_true 5 parks v 1
 	same "$(<mnt/.control/top/inflight)" '1 0 0'

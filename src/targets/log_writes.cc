@@ -92,7 +92,7 @@ class LogWrites final : public OneDevice {
         bio = below(bio);
         Task<Status> turn = changes_.acquire(bio.sector, bio.end(), bio.cancel);
         if (!turn.is_ready()) return change_later(std::move(turn), bio);
-        if (bio.cancel != nullptr && bio.cancel->requested()) return Task<Status>::ready(give_up(bio));
+        if (bio.cancel != nullptr && bio.cancel->requested()) return Task<Status>::ready(killed_here(bio));
         Entries entries = entries_of(bio);
         Task<Status> task = device().io(bio);
         if (!task.is_ready() || bio.fua) return change(std::move(task), std::move(entries), bio);
@@ -136,7 +136,7 @@ class LogWrites final : public OneDevice {
     Task<Status> flush(Bio bio);
     Task<Status> change(Task<Status> task, Entries entries, Bio bio);
     Task<Status> change_later(Task<Status> turn, Bio bio);
-    Status give_up(const Bio& bio);
+    Status killed_here(const Bio& bio);
     void keep(Entries entries, Status status, const Bio& bio);
     Entries take_overlapping(const Bio& bio);
     static size_t weight(const Entry& entry) {
@@ -170,7 +170,7 @@ LogWriter::Entries LogWrites::entries_of(const Bio& bio) {
 }
 
 // It was killed before the device was asked.
-Status LogWrites::give_up(const Bio& bio) {
+Status LogWrites::killed_here(const Bio& bio) {
     changes_.release(bio.sector, bio.end());
     return Status(EINTR);
 }
@@ -233,7 +233,7 @@ Task<Status> LogWrites::change(Task<Status> task, Entries entries, Bio bio) {
 Task<Status> LogWrites::change_later(Task<Status> turn, Bio bio) {
     Status status = co_await turn;
     if (!status) co_return status;
-    if (bio.cancel != nullptr && bio.cancel->requested()) co_return give_up(bio);
+    if (bio.cancel != nullptr && bio.cancel->requested()) co_return killed_here(bio);
     Entries entries = entries_of(bio);
     Task<Status> changing = change(device().io(bio), std::move(entries), bio);
     status = co_await changing;

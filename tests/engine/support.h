@@ -208,7 +208,8 @@ class FakeDevice final : public Device {
             std::lock_guard guard(mutex_);
             seen_.push_back({bio.op, bio.sector, bio.count, bio.fua});
         }
-        if (!holding_.load() || (held_op_ && bio.op != *held_op_)) return Task<Status>::ready(act(bio));
+        const std::optional<Op> only = held_op_;
+        if (!holding_.load() || (only && bio.op != *only)) return Task<Status>::ready(act(bio));
         return act_later(bio);
     }
 
@@ -298,7 +299,7 @@ class FakeDevice final : public Device {
 
     WaitQueue held_;
     std::atomic<bool> holding_{false};
-    std::optional<Op> held_op_;
+    std::atomic<std::optional<Op>> held_op_{std::optional<Op>()};
     const std::string name_;
     std::optional<DeviceNumber> number_;
     Space space_;

@@ -208,8 +208,9 @@ class FakeDevice final : public Device {
             std::lock_guard guard(mutex_);
             seen_.push_back({bio.op, bio.sector, bio.count, bio.fua});
         }
-        const std::optional<Op> only = held_op_;
-        if (!holding_.load() || (only && bio.op != *only)) return Task<Status>::ready(act(bio));
+        const int only = held_op_;
+        if (!holding_.load() || (only >= 0 && static_cast<int>(bio.op) != only))
+            return Task<Status>::ready(act(bio));
         return act_later(bio);
     }
 
@@ -231,7 +232,7 @@ class FakeDevice final : public Device {
 
     // From here on requests, or those of one op, wait until let_go().
     void hold(std::optional<Op> only = {}) {
-        held_op_ = only;
+        held_op_ = only ? static_cast<int>(*only) : -1;
         holding_ = true;
     }
     void let_go() {
@@ -299,7 +300,7 @@ class FakeDevice final : public Device {
 
     WaitQueue held_;
     std::atomic<bool> holding_{false};
-    std::atomic<std::optional<Op>> held_op_{std::optional<Op>()};
+    std::atomic<int> held_op_{-1};  // -1: all
     const std::string name_;
     std::optional<DeviceNumber> number_;
     Space space_;

@@ -81,7 +81,7 @@ Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred
         Status slept = co_await pause;
         if (!slept) co_return outcome;
         // Who was told of an interruption has removed nothing.
-        if (cancel != nullptr && cancel->requested())
+        if (is_cancelled(cancel))
             co_return Refused(EINTR, "interrupted; " + outcome->reason(), outcome->remedy());
     }
 }

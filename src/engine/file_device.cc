@@ -30,8 +30,6 @@ namespace {
 constexpr uint64_t kZeroPiece = 1 << 20;  // bytes written at a time where nothing zeroes a range
 constexpr std::chrono::seconds kClosePatience{1};
 
-bool was_killed(const Bio& bio) { return bio.cancel != nullptr && bio.cancel->requested(); }
-
 // Whether a server is asked for what is in this file (linux/magic.h, and the file systems' own).
 bool is_remote(int fd) {
     struct statfs found;
@@ -272,7 +270,7 @@ bool FileDevice::beyond(const Bio& bio) { return bio.end() > seen_size() && bio.
 // Of one that was killed nothing more is begun: where a call of it hung its client has had the answer,
 // and what others wrote since then is newer.
 Task<Status> FileDevice::io(Bio bio) {
-    if (was_killed(bio)) return Task<Status>::ready(Status(EINTR));
+    if (is_cancelled(bio.cancel)) return Task<Status>::ready(Status(EINTR));
     if (bio.op != Op::flush && beyond(bio)) {
         if (!may_ask()) return look_and_go_on(bio);
         return Task<Status>::ready(failed(bio, EIO));
@@ -347,7 +345,7 @@ Task<Status> FileDevice::transfer(Bio bio) {
         if (*done == static_cast<int64_t>(bio.bytes())) return Task<Status>::ready(kOk);
         if (*done >= 0) return transfer_rest(bio, static_cast<size_t>(*done));
         return Task<Status>::ready(
-            failed(bio, static_cast<int>(-flights_.tell(whole, *done, was_killed(bio)))));
+            failed(bio, static_cast<int>(-flights_.tell(whole, *done, is_cancelled(bio.cancel)))));
     }
     bool writes = bio.op == Op::write;
     if (!direct_ && !bio.fua && nowait_[writes].load(std::memory_order_relaxed)) {
@@ -375,7 +373,7 @@ Task<Status> FileDevice::transfer_rest(Bio bio, size_t done) {
         operation.offset += done;
         Task<int64_t> flying = flights_.make(operation, bio.memory, bio.cancel);
         int64_t result = co_await flying;
-        if (was_killed(bio)) co_return Status(EINTR);
+        if (is_cancelled(bio.cancel)) co_return Status(EINTR);
         if (result == -EINTR || result == -EAGAIN) continue;
         if (result < 0) co_return failed(bio, static_cast<int>(-result));
         size_t further = (done + static_cast<size_t>(result)) / block * block;
@@ -393,7 +391,7 @@ Task<Status> FileDevice::operate(Operation operation, Bio bio) {
     if (flights_.slow()) return operate_later(operation, bio);
     if (std::optional<int64_t> result = call_here(operation, bio.cancel))
         return Task<Status>::ready(
-            operated(operation, flights_.tell(operation, *result, was_killed(bio)), bio));
+            operated(operation, flights_.tell(operation, *result, is_cancelled(bio.cancel)), bio));
     return operate_later(operation, bio);
 }
 
@@ -407,7 +405,7 @@ Task<Status> FileDevice::operate_later(Operation operation, Bio bio) {
     while (true) {
         Task<int64_t> flying = flights_.make(operation, nullptr, bio.cancel);
         int64_t result = co_await flying;
-        if (!was_killed(bio) && (result == -EINTR || result == -EAGAIN)) continue;
+        if (!is_cancelled(bio.cancel) && (result == -EINTR || result == -EAGAIN)) continue;
         co_return operated(operation, result, bio);
     }
 }
@@ -417,7 +415,7 @@ Task<Status> FileDevice::operate_later(Operation operation, Bio bio) {
 Status FileDevice::operated(const Operation& operation, int64_t result, const Bio& bio) const {
     const bool failed_sync =
         operation.kind == Operation::Kind::sync && result < 0 && result != -EINTR && result != -EAGAIN;
-    if (was_killed(bio) && !failed_sync) return Status(EINTR);
+    if (is_cancelled(bio.cancel) && !failed_sync) return Status(EINTR);
     if (result >= 0) return kOk;
     return result == -EOPNOTSUPP ? Status(EOPNOTSUPP) : failed(bio, static_cast<int>(-result));
 }

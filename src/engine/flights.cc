@@ -83,7 +83,7 @@ Task<int64_t> Flights::make(Operation operation, Memory* memory, Cancel* cancel)
         co_return -status.error();
     }
     // Others may have been let in where it was: what they wrote is newer.
-    if (cancel != nullptr && cancel->requested()) {
+    if (is_cancelled(cancel)) {
         leave();
         co_return -EINTR;
     }
@@ -224,7 +224,7 @@ int64_t Flights::arrive(std::unique_ptr<Flight> flight, Status status, const Can
     }
     if (flight->lent != nullptr && flight->kind == Operation::Kind::read && flight->result > 0)
         memcpy(flight->lent, flight->data, static_cast<size_t>(flight->result));
-    return tell(*flight, flight->result, cancel != nullptr && cancel->requested());
+    return tell(*flight, flight->result, is_cancelled(cancel));
 }
 
 int64_t Flights::tell(const Operation& operation, int64_t result, bool killed) {

@@ -129,7 +129,7 @@ int64_t Volume::changed_ns() const {
 // Linux reports a lost write once: what whoever was killed cannot hear waits for the next flush.
 Status Volume::flushed(const Bio& bio, Status status) {
     if (status.error() == EINTR) return status;
-    if (bio.cancel != nullptr && bio.cancel->requested()) {
+    if (is_cancelled(bio.cancel)) {
         if (!status) flush_error_.store(status.error(), std::memory_order_release);
         return status;
     }

@@ -57,6 +57,9 @@ class Cancel {
     std::vector<Waiter*> waiters_;  // several, where a request went several ways
 };
 
+// False for nobody's.
+inline bool is_cancelled(const Cancel* cancel) { return cancel != nullptr && cancel->requested(); }
+
 // A coroutine that waits; lives in its frame.
 struct Waiter {
     WaitQueue& queue;

@@ -44,7 +44,7 @@ Task<Outcome> VolumeFile::truncate(uint64_t to, bool may_zero, Cancel* cancel) {
         Blocking::Enter enter = volume_->executor().blocking().enter();
         co_await enter;
         std::vector<Range> ranges = data_from(to, cancel);
-        if (cancel != nullptr && cancel->requested()) co_return Refused(EINTR, "interrupted");
+        if (is_cancelled(cancel)) co_return Refused(EINTR, "interrupted");
         if (Outcome refused = zeroes ? room_for(ranges, cancel) : Outcome(); refused) co_return refused;
         bool all_zeros = true;
         Task<Status> doing = zeroes ? zero(std::move(ranges), generation, cancel)
@@ -99,7 +99,7 @@ Task<Status> VolumeFile::zero(std::vector<Range> ranges, uint64_t generation, Ca
     if (cancel != nullptr) cancel->about_to_wait();
     for (const Range& range : ranges)
         for (bio.sector = range.from; bio.sector < range.end; bio.sector += bio.count) {
-            if (cancel != nullptr && cancel->requested()) co_return Status(EINTR);
+            if (is_cancelled(cancel)) co_return Status(EINTR);
             bio.count = std::min(most, range.end - bio.sector);
             Task<Status> zeroing = change_blocks(bio);
             Status status = co_await zeroing;
@@ -118,7 +118,7 @@ Task<Status> VolumeFile::look_for_data(std::vector<Range> ranges, uint64_t offse
     if (cancel != nullptr) cancel->about_to_wait();
     for (const Range& range : ranges)
         for (bio.sector = range.from; bio.sector < range.end; bio.sector += bio.count) {
-            if (cancel != nullptr && cancel->requested()) co_return Status(EINTR);
+            if (is_cancelled(cancel)) co_return Status(EINTR);
             bio.count = std::min(most, range.end - bio.sector);
             Task<Status> reading = volume_->io(bio);
             Status status = co_await reading;

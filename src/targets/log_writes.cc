@@ -28,7 +28,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <map>
 #include <mutex>
 
 #include "engine/holding.h"
@@ -37,6 +36,7 @@
 #include "targets/log_writer.h"
 #include "targets/one_device.h"
 #include "targets/registry.h"
+#include "targets/sector_ranges.h"
 
 namespace dmfs {
 
@@ -52,28 +52,6 @@ bool not_taken(Status status) {
 
 // Killed: nobody knows how much of it the device has, or will have.
 bool was_killed(Status status) { return status.error() == EINTR; }
-
-// Sectors, in ranges.
-class Ranges {
-  public:
-    void add(Sector from, Sector end) {
-        auto at = ranges_.upper_bound(from);
-        if (at != ranges_.begin() && std::prev(at)->second >= from) --at;
-        while (at != ranges_.end() && at->first <= end) {
-            from = std::min(from, at->first);
-            end = std::max(end, at->second);
-            at = ranges_.erase(at);
-        }
-        ranges_.emplace_hint(at, from, end);
-    }
-    bool overlap(Sector from, Sector end) const {
-        auto behind = ranges_.lower_bound(end);
-        return behind != ranges_.begin() && std::prev(behind)->second > from;
-    }
-
-  private:
-    std::map<Sector, Sector> ranges_;  // from -> end; none touches another
-};
 
 class LogWrites final : public OneDevice {
     using Entry = LogWriter::Entry;
@@ -92,7 +70,7 @@ class LogWrites final : public OneDevice {
         bio = below(bio);
         Task<Status> turn = changes_.acquire(bio.sector, bio.end(), bio.cancel);
         if (!turn.is_ready()) return change_later(std::move(turn), bio);
-        if (bio.cancel != nullptr && bio.cancel->requested()) return Task<Status>::ready(killed_here(bio));
+        if (is_cancelled(bio.cancel)) return Task<Status>::ready(killed_here(bio));
         Entries entries = entries_of(bio);
         Task<Status> task = device().io(bio);
         if (!task.is_ready() || bio.fua) return change(std::move(task), std::move(entries), bio);
@@ -203,7 +181,7 @@ void LogWrites::keep(Entries entries, Status status, const Bio& bio) {
 
 // What is kept of these sectors, and what lies below that; under the mutex.
 LogWrites::Entries LogWrites::take_overlapping(const Bio& bio) {
-    Ranges ranges;
+    SectorRanges ranges;
     ranges.add(bio.sector, bio.end());
     Entries taken;
     for (auto at = unflushed_.end(); at != unflushed_.begin();) {
@@ -233,7 +211,7 @@ Task<Status> LogWrites::change(Task<Status> task, Entries entries, Bio bio) {
 Task<Status> LogWrites::change_later(Task<Status> turn, Bio bio) {
     Status status = co_await turn;
     if (!status) co_return status;
-    if (bio.cancel != nullptr && bio.cancel->requested()) co_return killed_here(bio);
+    if (is_cancelled(bio.cancel)) co_return killed_here(bio);
     Entries entries = entries_of(bio);
     Task<Status> changing = change(device().io(bio), std::move(entries), bio);
     status = co_await changing;

@@ -23,7 +23,7 @@ Task<Status> in_pieces(T* target, Task<Status> (T::*serve)(Bio), Bio bio, Sector
     bio.one_of_many = true;
     if (bio.cancel != nullptr) bio.cancel->about_to_wait();
     for (size_t batch = 1; bio.count > 0 && result.error() != EINTR; batch++) {
-        if (bio.cancel != nullptr && bio.cancel->requested()) co_return Status(EINTR);
+        if (is_cancelled(bio.cancel)) co_return Status(EINTR);
         if (batch % kAtATime == 0) {
             Task<Status> pause = sleep_until(*executor, 0);
             Status slept = co_await pause;
@@ -54,7 +54,7 @@ Task<Status> as_writes(T* target, Task<Status> (T::*write)(Bio), Bio bio, Sector
     bio.memory = &zeros;
     if (bio.cancel != nullptr) bio.cancel->about_to_wait();
     for (size_t count = 1; bio.count > 0; count++) {
-        if (bio.cancel != nullptr && bio.cancel->requested()) co_return Status(EINTR);
+        if (is_cancelled(bio.cancel)) co_return Status(EINTR);
         if (count % kAtATime == 0) {
             Task<Status> pause = sleep_until(*executor, 0);
             Status slept = co_await pause;

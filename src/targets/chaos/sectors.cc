@@ -60,25 +60,8 @@ void Past::overlay(Sector from, Sector count, std::byte* data) const {
 void Repaired::put(Sector from, Sector end) {
     if (from >= end) return;
     std::lock_guard guard(mutex_);
-    auto at = ranges_.upper_bound(from);
-    if (at != ranges_.begin() && std::prev(at)->second >= from) at = std::prev(at);
-    while (at != ranges_.end() && at->first <= end) {
-        from = std::min(from, at->first);
-        end = std::max(end, at->second);
-        at = ranges_.erase(at);
-    }
-    if (ranges_.size() < most_ || ranges_.empty()) {
-        ranges_.emplace_hint(at, from, end);
-        return;
-    }
-    // No room: the nearer neighbour grows over the gap.
-    bool before = at != ranges_.begin(), behind = at != ranges_.end();
-    if (before && (!behind || from - std::prev(at)->second <= at->first - end)) {
-        std::prev(at)->second = end;
-    } else {
-        Sector last = at->second;
-        ranges_.emplace_hint(ranges_.erase(at), from, last);
-    }
+    auto range = ranges_.add(from, end);
+    if (ranges_.size() > most_) ranges_.close_gap_beside(range);
 }
 
 void Repaired::clear() {
@@ -88,8 +71,7 @@ void Repaired::clear() {
 
 bool Repaired::has(Sector sector) const {
     std::lock_guard guard(mutex_);
-    auto behind = ranges_.upper_bound(sector);
-    return behind != ranges_.begin() && std::prev(behind)->second > sector;
+    return ranges_.overlap(sector, sector + 1);
 }
 
 size_t Repaired::ranges() const {

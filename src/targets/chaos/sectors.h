@@ -5,13 +5,13 @@
 
 #include <cstddef>
 #include <list>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include "base/units.h"
+#include "targets/sector_ranges.h"
 
 namespace dmfs::chaos {
 
@@ -60,7 +60,7 @@ class Repaired {
   private:
     const size_t most_;
     mutable std::mutex mutex_;
-    std::map<Sector, Sector> ranges_;  // from -> end; none touches another
+    SectorRanges ranges_;
 };
 
 }  // namespace dmfs::chaos

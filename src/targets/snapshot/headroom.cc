@@ -126,9 +126,7 @@ int64_t Headroom::patience_ends() {
 Task<Status> Headroom::wait(Sector needed, Who who, Cancel* cancel) {
     const std::atomic<uint64_t>& times = let_go_[static_cast<size_t>(who)];
     const uint64_t before = times;
-    std::unique_lock lock(mutex_);
     const uint64_t given_up = given_up_;
-    lock.unlock();
     auto is_given_up = [this, who, given_up] { return who == Who::origin && given_up_ != given_up; };
     std::function<bool()> must_wait = [this, is_given_up] {
         std::lock_guard guard(mutex_);

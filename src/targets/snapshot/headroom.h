@@ -72,13 +72,13 @@ class Headroom : public std::enable_shared_from_this<Headroom> {
     const Space space_;
     std::atomic<Sector> end_;
     std::array<std::atomic<uint64_t>, 2> let_go_{};  // how often, by Who
+    std::atomic<uint64_t> given_up_{0};              // how often
     std::atomic<bool> turns_away_{false};            // the snapshot's, who come now
 
     mutable std::mutex mutex_;  // guards what follows; held for moments
     Sector step_, least_ = 0;   // in sectors: the next one, the smallest
     bool taking_ = false;
     int64_t taking_since_ns_ = 0;
-    uint64_t given_up_ = 0;            // how often
     Status refused_ = Status(ENOSPC);  // why the last step was not taken
     bool too_small_ = false;           // the file system, whatever is deleted there
     int64_t next_try_ns_ = 0;          // not before

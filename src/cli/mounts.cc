@@ -44,12 +44,11 @@ std::string mount_of(const std::string& word, const std::vector<MountEntry>& mou
 
 // Where the mount stands that a path leads to. No link leads from there to another one, so a command
 // speaks to one mount from its beginning to its end. What is no mount stays as it was written.
-std::string mount_point(const std::string& path) {
+std::string mount_point(const std::string& path, const std::vector<MountEntry>& mounts) {
     OpenFile folder(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!folder.good()) return path;
     std::error_code error;
     const stdfs::path where = stdfs::read_symlink(fmt::format("/proc/self/fd/{}", folder.fd()), error);
-    const std::vector<MountEntry> mounts = dmfs_mounts();
     const bool stands =
         std::ranges::any_of(mounts, [&](const MountEntry& mount) { return mount.where == where; });
     return stands && !error ? where.string() : path;
@@ -90,15 +89,15 @@ std::string whose(const MountEntry& mount) {
 
 const ControlClient& Invocation::control() {
     if (control_) return *control_;
+    const std::vector<MountEntry> mounts = dmfs_mounts();
     std::string mountpoint = options.mount;
     if (mountpoint.empty()) {
-        const std::vector<MountEntry> mounts = dmfs_mounts();
         mountpoint = mount_of(first_word, mounts);
         if (const char* named = getenv("DMFS_MOUNT"); mountpoint.empty() && named != nullptr)
             mountpoint = named;
         if (mountpoint.empty()) mountpoint = own_mount(mounts);
     }
-    control_ = std::make_unique<ControlClient>(mount_point(without_slashes(mountpoint)));
+    control_ = std::make_unique<ControlClient>(mount_point(without_slashes(mountpoint), mounts));
     return *control_;
 }
 

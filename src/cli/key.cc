@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <termios.h>
 #include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/words.h"

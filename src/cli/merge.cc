@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/units.h"

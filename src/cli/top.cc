@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"

@@ -1,6 +1,6 @@
-#include <nlohmann/json.hpp>
-
 #include "dm/view.h"
+
+#include <nlohmann/json.hpp>
 
 #include "engine/volume.h"
 

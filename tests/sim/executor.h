@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "engine/executor.h"
@@ -74,5 +76,22 @@ class SimExecutor final : public Executor {
     std::vector<Operation*> landing_;
     std::multimap<int64_t, Timer*> timers_;  // those of one deadline in the order they came
 };
+
+template <class Result>
+Task<Status> note_end(Task<Result> task, std::optional<Result>* result) {
+    Result got = co_await task;
+    result->emplace(std::move(got));
+    co_return kOk;
+}
+
+// Runs the simulated world until `task` is done. Nothing: everybody waits.
+template <class Result>
+std::optional<Result> run_until_done(SimExecutor& executor, Task<Result> task) {
+    std::optional<Result> result;
+    executor.spawn(note_end(std::move(task), &result));
+    while (!result)
+        if (!executor.step()) break;
+    return result;
+}
 
 }  // namespace dmfs::sim

@@ -385,20 +385,11 @@ Task<Status> controller(World* world, size_t index) {
     co_return kOk;
 }
 
-Task<Status> note_end(Task<Status> task, Status* result, bool* done) {
-    *result = co_await task;
-    *done = true;
-    co_return kOk;
-}
-
 // Runs the simulated world until `task` is done.
 Status finish(World& world, Task<Status> task) {
-    Status result;
-    bool done = false;
-    world.executor.spawn(note_end(std::move(task), &result, &done));
-    while (!done)
-        if (!world.executor.step()) fail("everybody waits");
-    return result;
+    std::optional<Status> result = run_until_done(world.executor, std::move(task));
+    if (!result) fail("everybody waits");
+    return *result;
 }
 
 Task<Status> bring_up(World* world, size_t index) {

@@ -480,19 +480,10 @@ Task<Status> controller(World* world) {
 
 // Running it.
 
-Task<Status> note_end(Task<Status> task, Status* result, bool* done) {
-    *result = co_await task;
-    *done = true;
-    co_return kOk;
-}
-
 Status finish(World& world, Task<Status> task) {
-    Status result;
-    bool done = false;
-    world.executor.spawn(note_end(std::move(task), &result, &done));
-    while (!done)
-        if (!world.executor.step()) fail("everybody waits");
-    return result;
+    std::optional<Status> result = run_until_done(world.executor, std::move(task));
+    if (!result) fail("everybody waits");
+    return *result;
 }
 
 Task<Status> take_away(std::shared_ptr<Volume> volume, std::string* refusal) {

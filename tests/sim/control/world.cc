@@ -85,16 +85,6 @@ void check_killed(World* world, const Mortal& mortal, const std::string& what) {
 
 // Running it.
 
-namespace {
-
-Task<Status> note_end(Task<Outcome> task, Outcome* result, bool* done) {
-    *result = co_await task;
-    *done = true;
-    co_return kOk;
-}
-
-}  // namespace
-
 std::string standing(World& world) {
     std::string text;
     for (const auto& volume : world.dm->volumes().volumes()) {
@@ -108,12 +98,9 @@ std::string standing(World& world) {
 }
 
 Outcome finish(World& world, Task<Outcome> task) {
-    Outcome result;
-    bool done = false;
-    world.executor.spawn(note_end(std::move(task), &result, &done));
-    while (!done)
-        if (!world.executor.step()) fail("everybody waits" + standing(world));
-    return result;
+    std::optional<Outcome> result = run_until_done(world.executor, std::move(task));
+    if (!result) fail("everybody waits" + standing(world));
+    return *result;
 }
 
 void run_until_quiet(World& world, const std::string& when) {

@@ -258,8 +258,8 @@ deleted $T/before.cow\$"
 	same "$(dmfs table)" "disk: 0 4096 linear $T/a.img 0"
 }
 
-# What is mapped of the disk is what was there before.
-test_merge_behind_a_mapping() {
+# A disk that can be mapped, full of what is in `old`; its snapshot s is full of what is in `new`.
+snapshot_of_a_mapped_disk() {
 	(set +o pipefail; yes 'this is old ... ' | head -c 2M >old)
 	cp old a.img
 	mount_dmfs "$T/mnt" -o cache=auto
@@ -268,6 +268,11 @@ test_merge_behind_a_mapping() {
 	dmfs snapshot disk s >/dev/null
 	(set +o pipefail; yes 'this is new ... ' | head -c 2M >new)
 	dd if=new of=mnt/s bs=64K conv=notrunc status=none
+}
+
+# What is mapped of the disk is what was there before.
+test_merge_behind_a_mapping() {
+	snapshot_of_a_mapped_disk
 	coproc probe map shared mnt/disk
 	local line
 	read -r line <&"${COPROC[0]}"
@@ -286,13 +291,7 @@ test_merge_behind_a_mapping() {
 
 # What was stored there before the merge was stored in what the merge overwrites, whoever begins it.
 test_merge_behind_a_store() {
-	(set +o pipefail; yes 'this is old ... ' | head -c 2M >a.img)
-	mount_dmfs "$T/mnt" -o cache=auto
-	new_volume disk "0 4096 linear $T/a.img 0"
-	need_mappable mnt/disk
-	dmfs snapshot disk s >/dev/null
-	(set +o pipefail; yes 'this is new ... ' | head -c 2M >new)
-	dd if=new of=mnt/s bs=64K conv=notrunc status=none
+	snapshot_of_a_mapped_disk
 	coproc probe store 'this is stored ...' mnt/disk
 	local line
 	read -r line <&"${COPROC[0]}"

@@ -304,6 +304,26 @@ TEST_CASE("a merge that waits for the room of another snapshot is stopped, and n
     CHECK(world.tags(*other, 8, 8) == all_of(1, 8));
 }
 
+TEST_CASE("a write that waits for room waits as a whole, and takes its chunks in their order then") {
+    SnapshotWorld world;
+    auto snap = world.volume("snap", "64 snapshot o c P 8");
+    CHECK(world.write(*snap, 8, 8, 2));
+    CHECK_FALSE(world.begin_removing(snap).get());
+    world.cow.set_space({1024, 3600 * 1000 * kMs});
+    world.cow.room_error() = ENOSPC;
+    snap = world.volume("snap", "64 snapshot o c P 8");
+    world.cow.forget();
+    Memory data = SnapshotWorld::stamped_memory(4, 24, 3);
+    auto writing = begin(*world.executor, snap->io(bio_of(Op::write, 4, 24, &data)));
+    REQUIRE(soon([&] { return world.status(*snap).ends_with(" out_of_data_space"); }));
+    CHECK(world.cow.count(Op::write) == 0);  // not even to the chunk that has its place
+    world.cow.room_error() = 0;
+    CHECK(writing.get());
+    CHECK(stamped(world.cow.at(24 + 4), 3, 4));
+    CHECK(stamped(world.cow.at(32), 3, 16));
+    CHECK(stamped(world.cow.at(40), 3, 24));
+}
+
 TEST_CASE("a store keeps the room that it has: it zeroes by writing") {
     SnapshotWorld world;
     FakeDevice& large = world.source.add("large", 5 * 4096, 0);

@@ -336,7 +336,7 @@ Task<Status> Cow::write_piece(Bio* rest) {
     std::shared_ptr<Copy> copy = begin_copy(chunk, most);
     if (const Sector needs = copy ? 0 : store_->needs(); needs > 0) {
         lock.unlock();
-        return write_when_room(take(rest, sector_of(chunk + most) - rest->sector), needs);
+        return write_when_room(take(rest, rest->count), needs);  // all: chunks are taken in their order
     }
     if (!copy) {
         rest->count = 0;

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "base/words.h"
 #include "dm/device_mapper.h"
 #include "engine/support.h"
@@ -53,7 +55,7 @@ TEST_CASE("a trace tells who asked for what, how long it took, and the way") {
     std::vector<Word> first = split_words(lines[0]), second = split_words(lines[1]);
     REQUIRE(first.size() == 9);
     CHECK(first[1].text == std::to_string(::getpid()));
-    CHECK(first[2].text == "unit");
+    CHECK(first[2].text == program_invocation_short_name);
     CHECK(first[3].text == "write+fua");
     CHECK(first[4].text == "8");
     CHECK(first[5].text == "8");

@@ -54,14 +54,12 @@ std::shared_ptr<const std::string> Trace::name_of(pid_t process, int64_t now_ns)
 }
 
 Task<Status> Trace::wait(Cancel* cancel) {
-    std::function<bool()> must_wait = [this] {
+    auto has_some = [this] {
         std::lock_guard guard(mutex_);
         wanted_ = records_.empty() && lost_ == 0 && !stopped_;
-        return wanted_;
+        return !wanted_;
     };
-    Status status;
-    while (status && must_wait()) status = co_await readers_.wait(must_wait, cancel);
-    co_return status;
+    return readers_.until(has_some, cancel);
 }
 
 void Trace::stop() {

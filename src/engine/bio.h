@@ -33,6 +33,13 @@ struct Bio {
     uint64_t generation = 0;   // the Volume::generation() it is meant for; 0: any
     Cancel* cancel = nullptr;  // who may interrupt it while it is parked; or nobody
 
+    static Bio flush(Cancel* cancel = nullptr) {
+        Bio bio;
+        bio.op = Op::flush;
+        bio.cancel = cancel;
+        return bio;
+    }
+
     Sector end() const { return sector + count; }
     std::byte* data() const { return memory->data() + offset; }
     size_t bytes() const { return bytes_of(count); }

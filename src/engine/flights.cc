@@ -76,7 +76,7 @@ Task<int64_t> Flights::make(Operation operation, Memory* memory, Cancel* cancel)
     Task<Status> entering = enter(operation.kind, cancel);
     Status status = co_await entering;
     if (!status) co_return -status.error();
-    Task<Status> waiting = behind_abandoned(operation, cancel);
+    Task<Status> waiting = after_abandoned(operation, cancel);
     status = co_await waiting;
     if (!status) {
         leave();
@@ -120,18 +120,9 @@ void Flights::leave() {
 }
 
 // A write that was given up may land at any time; nothing newer shall be under it.
-Task<Status> Flights::behind_abandoned(Operation operation, Cancel* cancel) {
+Task<Status> Flights::after_abandoned(const Operation& operation, Cancel* cancel) {
     if (abandoned_.load(std::memory_order_acquire) == 0) return Task<Status>::ready(kOk);
-    return behind_overlapping(operation, cancel);
-}
-
-Task<Status> Flights::behind_overlapping(Operation operation, Cancel* cancel) {
-    std::function<bool()> must_wait = [this, &operation] { return overlaps_abandoned(operation); };
-    while (must_wait()) {
-        Status status = co_await overlapping_.wait(must_wait, cancel);
-        if (!status) co_return status;
-    }
-    co_return kOk;
+    return overlapping_.until([this, operation] { return !overlaps_abandoned(operation); }, cancel);
 }
 
 bool Flights::overlaps_abandoned(const Operation& operation) {

@@ -68,8 +68,7 @@ class Flights {
     Task<Status> enter(Operation::Kind kind, Cancel* cancel);
     Task<Status> enter_later(Cancel* cancel);
     void leave();
-    Task<Status> behind_abandoned(Operation operation, Cancel* cancel);
-    Task<Status> behind_overlapping(Operation operation, Cancel* cancel);
+    Task<Status> after_abandoned(const Operation& operation, Cancel* cancel);
     bool overlaps_abandoned(const Operation& operation);
     void depart(Flight& flight);
     void insert(Flight& flight);

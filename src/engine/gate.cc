@@ -3,12 +3,7 @@
 namespace dmfs {
 
 Task<Status> Gate::enter_or_wait(Cancel* cancel) {
-    std::function<bool()> must_wait = [this] { return closed(); };
-    while (!enter()) {
-        Status status = co_await outside_.wait(must_wait, cancel);
-        if (!status) co_return status;
-    }
-    co_return kOk;
+    return outside_.until([this] { return enter(); }, cancel);
 }
 
 void Gate::open() {
@@ -17,12 +12,7 @@ void Gate::open() {
 }
 
 Task<Status> Gate::drain(Cancel* cancel) {
-    std::function<bool()> must_wait = [this] { return inside() > 0; };
-    while (inside() > 0) {
-        Status status = co_await drained_.wait(must_wait, cancel);
-        if (!status) co_return status;
-    }
-    co_return kOk;
+    return drained_.until([this] { return inside() == 0; }, cancel);
 }
 
 }  // namespace dmfs

@@ -5,23 +5,6 @@
 
 namespace dmfs {
 
-namespace {
-
-// Waits until try_take(), asked under the queue's mutex, succeeds. Whoever lets go of
-// something wakes all, and each tries again.
-Task<Status> take_later(WaitQueue* queue, std::function<bool()> try_take, Cancel* cancel) {
-    bool taken = false;
-    std::function<bool()> must_wait = [&] { return !(taken = try_take()); };
-    while (!taken) {
-        Status status = co_await queue->wait(must_wait, cancel);
-        if (!status) co_return status;
-        if (!taken) taken = queue->locked(try_take);
-    }
-    co_return kOk;
-}
-
-}  // namespace
-
 bool Lock::try_take() {
     if (held_) return false;
     held_ = true;
@@ -67,21 +50,15 @@ Task<Status> RangeLock::acquire(uint64_t from, uint64_t end, Cancel* cancel) {
 }
 
 Task<Status> RangeLock::wait(Range range, Cancel* cancel) {
-    bool taken = waiting_.locked([&] {
+    waiting_.locked([&] {
         range.number = numbers_++;
         ranges_.push_back(range);
-        return is_first(range);
     });
-    std::function<bool()> must_wait = [&] { return !is_first(range); };
-    while (!taken) {
-        Status status = co_await waiting_.wait(must_wait, cancel);
-        if (!status) {
-            waiting_.wake_all(kOk, [&] { remove(std::ranges::find(ranges_, range.number, &Range::number)); });
-            co_return status;
-        }
-        taken = waiting_.locked([&] { return is_first(range); });
-    }
-    co_return kOk;
+    Task<Status> waiting = waiting_.until([this, range] { return is_first(range); }, cancel);
+    Status status = co_await waiting;
+    if (!status)
+        waiting_.wake_all(kOk, [&] { remove(std::ranges::find(ranges_, range.number, &Range::number)); });
+    co_return status;
 }
 
 void RangeLock::release(uint64_t from, uint64_t end) {
@@ -95,48 +72,38 @@ void RangeLock::remove(std::vector<Range>::iterator range) {
     ranges_.erase(range);
 }
 
-bool KeyLock::try_take(uint64_t key) { return held_.insert(key).second; }
-
-Task<Status> KeyLock::acquire(uint64_t key, Cancel* cancel) {
-    if (waiting_.locked([&] { return try_take(key); })) return Task<Status>::ready(kOk);
-    return take_later(
-        &waiting_, [this, key] { return try_take(key); }, cancel);
-}
-
-void KeyLock::release(uint64_t key) {
-    waiting_.wake_all(kOk, [&] {
-        [[maybe_unused]] size_t erased = held_.erase(key);
-        assert(erased == 1);
-    });
-}
-
-bool Stock::try_take(size_t bytes) {
-    bytes = std::min(bytes, size_);
-    if (bytes > left_) return false;
-    left_ -= bytes;
-    return true;
-}
-
 Task<Status> Stock::take(size_t bytes, Cancel* cancel) {
-    if (waiting_.locked([&] { return try_take(bytes); })) return Task<Status>::ready(kOk);
-    return take_later(
-        &waiting_, [this, bytes] { return try_take(bytes); }, cancel);
+    bytes = std::min(bytes, size_);
+    bool taken = waiting_.locked([&] {
+        if (!turns_.empty() || bytes > left_) return false;
+        left_ -= bytes;
+        return true;
+    });
+    return taken ? Task<Status>::ready(kOk) : wait(bytes, cancel);
+}
+
+Task<Status> Stock::wait(size_t bytes, Cancel* cancel) {
+    const uint64_t number = waiting_.locked([this] {
+        turns_.push_back(++numbers_);
+        return numbers_;
+    });
+    auto take_in_turn = [this, bytes, number] {
+        if (turns_.front() != number || bytes > left_) return false;
+        left_ -= bytes;
+        turns_.erase(turns_.begin());
+        return true;
+    };
+    Task<Status> waiting = waiting_.until(take_in_turn, cancel);
+    Status status = co_await waiting;
+    // There may be enough for the next.
+    waiting_.wake_all(kOk, [&] {
+        if (!status) std::erase(turns_, number);
+    });
+    co_return status;
 }
 
 void Stock::give_back(size_t bytes) {
     waiting_.wake_all(kOk, [&] { left_ += std::min(bytes, size_); });
-}
-
-Task<Status> Strand::away(Task<Status> task) {
-    task.start();
-    if (task.is_ready()) co_return std::move(task).value();
-    leave();
-    Status status = co_await task;
-    Task<Status> back = enter();
-    Status entered = co_await back;
-    assert(entered.good());
-    static_cast<void>(entered);
-    co_return status;
 }
 
 }  // namespace dmfs

@@ -10,7 +10,6 @@
 
 #pragma once
 
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -56,6 +55,19 @@ class RangeLock {
     Task<Status> acquire(uint64_t from, uint64_t end, Cancel* cancel = nullptr);
     void release(uint64_t from, uint64_t end);
 
+    // Gives back what was acquired.
+    class Guard {
+      public:
+        Guard(RangeLock& lock, uint64_t from, uint64_t end) : lock_(lock), from_(from), end_(end) {}
+        Guard(const Guard&) = delete;
+        Guard& operator=(const Guard&) = delete;
+        ~Guard() { lock_.release(from_, end_); }
+
+      private:
+        RangeLock& lock_;
+        const uint64_t from_, end_;
+    };
+
   private:
     struct Range {
         uint64_t from, end;
@@ -72,23 +84,9 @@ class RangeLock {
     uint64_t numbers_ = 0;
 };
 
-// Keys (the number of a chunk or a region) of which each is held once at a time.
-class KeyLock {
-  public:
-    explicit KeyLock(Executor& executor) : waiting_(executor) {}
-
-    Task<Status> acquire(uint64_t key, Cancel* cancel = nullptr);
-    void release(uint64_t key);
-
-  private:
-    bool try_take(uint64_t key);
-
-    WaitQueue waiting_;
-    std::unordered_set<uint64_t> held_;  // under the queue's mutex
-};
-
-// A stock of bytes, out of which requests take what they need for a while. One that needs
-// more than there is at all gets all of it.
+// A stock of bytes, out of which requests take what they need for a while: first come, first
+// served, so that a large one is not kept waiting by small ones. One that needs more than there
+// is at all gets all of it.
 class Stock {
   public:
     Stock(Executor& executor, size_t bytes) : waiting_(executor), size_(bytes), left_(bytes) {}
@@ -110,32 +108,14 @@ class Stock {
     };
 
   private:
-    bool try_take(size_t bytes);
+    Task<Status> wait(size_t bytes, Cancel* cancel);
 
     WaitQueue waiting_;
     const size_t size_;
-    size_t left_;  // under the queue's mutex
-};
-
-// The coroutines of a target with state: between two awaits one of them runs at a
-// time, on whichever thread it entered, so the state needs no mutex.
-//
-//     co_await strand_.enter();               // never fails
-//     ... look at the state, change it ...
-//     Status status = co_await strand_.away(device.io(bio));   // others run meanwhile
-//     ... look again ...
-//     strand_.leave();
-class Strand {
-  public:
-    explicit Strand(Executor& executor) : turn_(executor) {}
-
-    Task<Status> enter() { return turn_.acquire(); }
-    void leave() { turn_.release(); }
-    // Awaits `task` outside the strand and comes back in; the task's status.
-    Task<Status> away(Task<Status> task);
-
-  private:
-    Lock turn_;
+    // Under the queue's mutex.
+    size_t left_;
+    std::vector<uint64_t> turns_;  // numbers of those who wait, in the order they came
+    uint64_t numbers_ = 0;
 };
 
 }  // namespace dmfs

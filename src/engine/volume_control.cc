@@ -131,10 +131,7 @@ Task<Outcome> Volume::suspend_locked(bool noflush, Cancel* cancel) {
         }
     }
     if (drained && table && !noflush) {
-        Bio flush;
-        flush.op = Op::flush;
-        flush.cancel = cancel;
-        Task<Status> flushing = table->io(flush);
+        Task<Status> flushing = table->io(Bio::flush(cancel));
         Status flushed = co_await flushing;
         if (flushed.error() == EINTR) {
             drained = flushed;

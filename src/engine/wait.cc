@@ -56,6 +56,17 @@ Status Waiter::await_resume() {
 
 WaitQueue::~WaitQueue() { assert(first_ == nullptr); }
 
+Task<Status> WaitQueue::wait_until(std::function<bool()> ready, Cancel* cancel) {
+    bool holds = false;  // it may take something, so it is not asked again
+    std::function<bool()> must_wait = [&] { return !(holds = ready()); };
+    while (!holds) {
+        Status status = co_await wait(must_wait, cancel);
+        if (!status) co_return status;
+        if (!holds) holds = locked(ready);
+    }
+    co_return kOk;
+}
+
 void WaitQueue::append(Waiter* waiter) {
     waiter->queued = true;
     waiter->previous = last_;

@@ -90,6 +90,14 @@ class WaitQueue {
         return Waiter{*this, cancel, &must_wait, {}, nullptr, nullptr, false, {}};
     }
 
+    // Answers once ready() holds, which is asked under the queue's own mutex: at once, and after
+    // each wake. EINTR when cancelled, or what the waker said.
+    template <class Ready>
+    Task<Status> until(Ready ready, Cancel* cancel = nullptr) {
+        if (locked(ready)) return Task<Status>::ready(kOk);
+        return wait_until(std::move(ready), cancel);
+    }
+
     // Wakes the first, or all that wait now; they go on on an executor's thread.
     // `before` runs under the queue's mutex, before anyone is taken from it.
     // Returns how many were woken.
@@ -119,6 +127,7 @@ class WaitQueue {
     friend class Cancel;
     friend struct Waiter;
 
+    Task<Status> wait_until(std::function<bool()> ready, Cancel* cancel);
     void append(Waiter* waiter);
     void remove(Waiter* waiter);
     size_t wake(size_t most, Status result, const std::function<void()>& before);

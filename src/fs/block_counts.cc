@@ -85,11 +85,9 @@ Task<Status> BlockCounts::wait(std::shared_ptr<Count> count, std::chrono::nanose
         changed_.wake_all();
     });
     executor_.arm(timer, executor_.now_ns() + most.count());
-    std::function<bool()> must_wait = [&] { return count->asking && !late; };
-    while (must_wait()) {
-        Status status = co_await changed_.wait(must_wait);
-        static_cast<void>(status);
-    }
+    Task<Status> waiting = changed_.until([&count, &late] { return !count->asking || late; });
+    Status status = co_await waiting;
+    static_cast<void>(status);
     executor_.disarm(timer);
     co_return kOk;
 }

@@ -19,12 +19,12 @@ Task<Status> CacheDrops::drop(uint64_t volume, Cancel* cancel) {
         mine = ++counts->asked;
         if (begins && !begin(volume, counts)) co_return Status(EAGAIN);
     }
-    std::function<bool()> must_wait = [&] {
+    auto is_done = [this, counts, mine] {
         std::lock_guard guard(mutex_);
-        return counts->done < mine;
+        return counts->done >= mine;
     };
-    Status status = co_await waiting_.wait(must_wait, cancel);
-    while (status && must_wait()) status = co_await waiting_.wait(must_wait, cancel);
+    Task<Status> waiting = waiting_.until(is_done, cancel);
+    Status status = co_await waiting;
     co_return status;
 }
 

@@ -83,9 +83,7 @@ Task<Status> FileSystem::flush_last(std::shared_ptr<Volume> volume) {
     // It may hang, and the others shall be flushed meanwhile.
     Blocking::Enter enter = volume->executor().operating().enter();
     co_await enter;
-    Bio flush;
-    flush.op = Op::flush;
-    Task<Status> flushing = volume->io(flush);
+    Task<Status> flushing = volume->io(Bio::flush());
     Status status = co_await flushing;
     if (!status)
         log_line(Severity::error, "the last flush of " + volume->name() + ": " + strerror(status.error()));
@@ -260,16 +258,14 @@ void FileSystem::read_control(fuse_req_t request, ControlFile& file, size_t size
 Task<Status> FileSystem::read_events(fuse_req_t fuse_request, ControlFile* file, size_t size) {
     Request request(fuse_request, &waiting_, Until::signal);
     const std::shared_ptr<ControlFile> own = file->shared_from_this();
-    auto unchanged = [this, file] {
+    auto has_changed = [this, file] {
         std::lock_guard guard(file->mutex);
-        return file->events_read && file->events_seen == file->volume->event_number() &&
-               volume_of(file->node);
+        return !file->events_read || file->events_seen != file->volume->event_number() ||
+               !volume_of(file->node);
     };
-    std::function<bool()> must_wait = unchanged;
-    while (must_wait()) {
-        Status status = co_await events_.wait(must_wait, &request);
-        if (status) continue;
-        if (request.late()) break;  // the same number again, rather than an error
+    Task<Status> waiting = events_.until(has_changed, &request);
+    Status status = co_await waiting;
+    if (!status && !request.late()) {  // late: the same number again, rather than an error
         request.reply(status);
         co_return status;
     }

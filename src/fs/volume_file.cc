@@ -76,12 +76,7 @@ Task<Status> VolumeFile::read_before_error(std::optional<Memory>* memory, size_t
     co_return kOk;
 }
 
-Task<Status> VolumeFile::flush(Cancel* cancel) {
-    Bio bio;
-    bio.op = Op::flush;
-    bio.cancel = cancel;
-    return volume_->io(bio);
-}
+Task<Status> VolumeFile::flush(Cancel* cancel) { return volume_->io(Bio::flush(cancel)); }
 
 Task<Status> VolumeFile::write(Memory* data, uint64_t offset, uint64_t length, bool fua, Cancel* cancel) {
     while (true) {
@@ -92,9 +87,9 @@ Task<Status> VolumeFile::write(Memory* data, uint64_t offset, uint64_t length, b
                                      : writes_.take_part(blocks.from, blocks.to, &turn, cancel);
         Status status = co_await locking;
         if (!status) co_return status;
+        WriteOrder::Guard guard(writes_, blocks.from, blocks.to, turn);
         Task<Status> writing = write_locked(data, offset, length, blocks, fua, cancel);
         status = co_await writing;
-        writes_.give_back(blocks.from, blocks.to, turn);
         if (!begin_anew(&status, blocks.generation)) co_return status;
     }
 }
@@ -168,9 +163,9 @@ Task<Status> VolumeFile::change_blocks(Bio bio) {
     Task<Status> locking = writes_.take_whole(from, to, &turn, bio.cancel);
     Status status = co_await locking;
     if (!status) co_return status;
+    WriteOrder::Guard guard(writes_, from, to, turn);
     Task<Status> changing = volume_->io(bio);
     status = co_await changing;
-    writes_.give_back(from, to, turn);
     co_return status;
 }
 

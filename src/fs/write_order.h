@@ -20,7 +20,7 @@ class WriteOrder {
   public:
     explicit WriteOrder(Executor& executor) : whole_(executor), ranges_(executor) {}
 
-    // How a write got its turn, to be given back in the same way.
+    // How a write got its turn; it is given back in the same way, by a Guard.
     enum class Turn { gate, range, part };
 
     // For [from, to) in bytes, whole blocks. EINTR: cancelled, and there is no turn.
@@ -32,6 +32,20 @@ class WriteOrder {
     }
     Task<Status> take_part(uint64_t from, uint64_t to, Turn* turn, Cancel* cancel);
     void give_back(uint64_t from, uint64_t to, Turn turn);
+
+    class Guard {
+      public:
+        Guard(WriteOrder& order, uint64_t from, uint64_t to, Turn turn)
+            : order_(order), from_(from), to_(to), turn_(turn) {}
+        Guard(const Guard&) = delete;
+        Guard& operator=(const Guard&) = delete;
+        ~Guard() { order_.give_back(from_, to_, turn_); }
+
+      private:
+        WriteOrder& order_;
+        const uint64_t from_, to_;
+        const Turn turn_;
+    };
 
   private:
     void one_part_less();

@@ -149,11 +149,11 @@ class Ebs final : public OneDevice {
         Task<Status> locking = writes_.acquire(blocks.from, blocks.end, bio.cancel);
         Status status = co_await locking;
         if (!status) co_return status;
+        RangeLock::Guard guard(writes_, blocks.from, blocks.end);
         Task<Status> writing = !blocks.cuts_first && !blocks.cuts_last ? device().io(bio)
                                : bio.op == Op::write                   ? write_part(bio, blocks)
                                                                        : zero_part(bio, blocks);
         status = co_await writing;
-        writes_.release(blocks.from, blocks.end);
         co_return status;
     }
 
@@ -204,10 +204,10 @@ class Ebs final : public OneDevice {
         Task<Status> locking = writes_.acquire(blocks.inner_from, blocks.inner_end, bio.cancel);
         Status status = co_await locking;
         if (!status) co_return status;
+        RangeLock::Guard guard(writes_, blocks.inner_from, blocks.inner_end);
         Task<Status> discarding =
             device().io(moved(bio, Op::discard, blocks.inner_from, blocks.inner_end, nullptr, 0));
         status = co_await discarding;
-        writes_.release(blocks.inner_from, blocks.inner_end);
         co_return status;
     }
 

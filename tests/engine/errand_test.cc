@@ -15,7 +15,7 @@ TEST_CASE("work that is done at once, or that nobody can kill, is the work itsel
     CHECK(std::move(done).value() == Status(EIO));
     FakeDevice device(*executor, "d", 8);
     device.hold();
-    Pending<Status> held = begin(*executor, until_killed(*executor, device.io(flush_bio()), nullptr));
+    Pending<Status> held = begin(*executor, until_killed(*executor, device.io(Bio::flush()), nullptr));
     CHECK(soon([&] { return device.held() == 1; }));
     device.let_go();
     CHECK(held.get() == kOk);
@@ -27,7 +27,7 @@ TEST_CASE("work answers with its own result when nobody is killed") {
     FakeDevice device(*executor, "d", 8);
     device.fail(Op::flush, EIO);
     device.hold();
-    Pending<Status> work = begin(*executor, until_killed(*executor, device.io(flush_bio()), &cancel));
+    Pending<Status> work = begin(*executor, until_killed(*executor, device.io(Bio::flush()), &cancel));
     CHECK(soon([&] { return device.held() == 1; }));
     CHECK_FALSE(work.done());
     device.let_go();
@@ -40,8 +40,8 @@ TEST_CASE("who is killed goes at once, and the work goes on to its end") {
     before.request();
     FakeDevice device(*executor, "d", 8);
     device.hold();
-    Pending<Status> work = begin(*executor, until_killed(*executor, device.io(flush_bio()), &meanwhile));
-    Pending<Status> other = begin(*executor, until_killed(*executor, device.io(flush_bio()), &before));
+    Pending<Status> work = begin(*executor, until_killed(*executor, device.io(Bio::flush()), &meanwhile));
+    Pending<Status> other = begin(*executor, until_killed(*executor, device.io(Bio::flush()), &before));
     CHECK(other.get() == Status(EINTR));
     CHECK_FALSE(work.done());
     meanwhile.request();

@@ -107,7 +107,7 @@ TEST_CASE("a file serves reads and writes at their sectors, and nothing around t
         CHECK(tags(*way.executor, *device, 9, 7) == std::vector<int>{0, 1, 1, 2, 2, 1, 0});
         CHECK(write(*way.executor, *device, 2047, 1, 3) == kOk);
         CHECK(tags(*way.executor, *device, 2046, 2) == std::vector<int>{0, 3});
-        CHECK(run(*way.executor, device->io(flush_bio())) == kOk);
+        CHECK(run(*way.executor, device->io(Bio::flush())) == kOk);
         CHECK(device->size() == 2048);
     }
 }
@@ -243,7 +243,7 @@ TEST_CASE("a request beyond the end fails and does not make the file longer, unt
         CHECK(run(*way.executor, device->io(bio_of(Op::write, 8, 8, &memory))) == kOk);
         std::filesystem::resize_file(path, bytes_of(32));
         CHECK(run(*way.executor, device->io(bio_of(Op::write, 12, 8, &memory))) == kOk);
-        CHECK(run(*way.executor, device->io(flush_bio())) == kOk);
+        CHECK(run(*way.executor, device->io(Bio::flush())) == kOk);
     }
 }
 

@@ -26,25 +26,6 @@ Task<Status> locked_add(Lock* lock, Executor* executor, int* sum, int rounds) {
     co_return kOk;
 }
 
-Task<Status> strand_add(Strand* strand, Executor* executor, int* sum, std::atomic<int>* away,
-                        std::atomic<int>* most_away, int rounds) {
-    for (int i = 0; i < rounds; i++) {
-        Task<Status> entering = strand->enter();
-        Status status = co_await entering;
-        ++*sum;
-        int now = ++*away;
-        if (now > *most_away) *most_away = now;
-        Task<Status> pause = sleep_until(*executor, executor->now_ns() + 100000);
-        Task<Status> out = strand->away(std::move(pause));
-        status = co_await out;
-        --*away;
-        ++*sum;
-        strand->leave();
-        if (!status) co_return status;
-    }
-    co_return kOk;
-}
-
 struct Owners {
     std::atomic<int> of[64]{};
     std::atomic<bool> shared{false};
@@ -64,22 +45,6 @@ Task<Status> own_ranges(RangeLock* lock, Executor* executor, Owners* owners, uns
         status = co_await pause;
         for (uint64_t at = from; at < end; at++) owners->of[at]--;
         lock->release(from, end);
-    }
-    co_return kOk;
-}
-
-Task<Status> own_keys(KeyLock* lock, Executor* executor, Owners* owners, unsigned seed, int rounds) {
-    std::mt19937 random(seed);
-    for (int i = 0; i < rounds; i++) {
-        uint64_t key = random() % 4;
-        Task<Status> acquired = lock->acquire(key);
-        Status status = co_await acquired;
-        if (!status) co_return status;
-        if (owners->of[key]++ != 0) owners->shared = true;
-        Task<Status> pause = sleep_until(*executor, 0);
-        status = co_await pause;
-        owners->of[key]--;
-        lock->release(key);
     }
     co_return kOk;
 }
@@ -224,54 +189,28 @@ TEST_CASE("no two hold an overlapping range, whatever the threads") {
     CHECK_FALSE(owners.shared);
 }
 
-TEST_CASE("a key is held once at a time, other keys meanwhile") {
+TEST_CASE("a guard gives a range back") {
     Running executor;
-    KeyLock lock(*executor);
-    CHECK(lock.acquire(1).is_ready());
-    CHECK(lock.acquire(2).is_ready());
+    RangeLock lock(*executor);
+    REQUIRE(lock.acquire(0, 10).is_ready());
+    { RangeLock::Guard guard(lock, 0, 10); }
+    CHECK(lock.acquire(5, 15).is_ready());
+    lock.release(5, 15);
+}
+
+TEST_CASE("who gives up its turn keeps nobody behind it waiting") {
+    Running executor;
+    Stock stock(*executor, 100);
+    CHECK(run(*executor, stock.take(60)) == kOk);
     Cancel cancel;
-    Pending<Status> cancelled = begin(*executor, lock.acquire(1, &cancel));
-    Pending<Status> waiting = begin(*executor, lock.acquire(1));
-    cancel.request();
-    CHECK(cancelled.get() == Status(EINTR));
-    lock.release(2);
+    Pending<Status> large = begin(*executor, stock.take(100, &cancel));
     a_moment();
-    CHECK_FALSE(waiting.done());
-    lock.release(1);
-    CHECK(waiting.get() == kOk);
-    lock.release(1);
-}
-
-TEST_CASE("no two hold the same key, whatever the threads") {
-    Running executor;
-    KeyLock lock(*executor);
-    Owners owners;
-    std::vector<Pending<Status>> owning;
-    for (unsigned i = 0; i < 6; i++)
-        owning.push_back(begin(*executor, own_keys(&lock, &*executor, &owners, i, 200)));
-    for (Pending<Status>& each : owning) CHECK(each.get() == kOk);
-    CHECK_FALSE(owners.shared);
-}
-
-TEST_CASE("a strand runs one coroutine at a time between awaits, and others while one is away") {
-    Running executor;
-    Strand strand(*executor);
-    int sum = 0;
-    std::atomic<int> away{0}, most_away{0};
-    std::vector<Pending<Status>> adding;
-    for (int i = 0; i < 6; i++)
-        adding.push_back(begin(*executor, strand_add(&strand, &*executor, &sum, &away, &most_away, 100)));
-    for (Pending<Status>& each : adding) CHECK(each.get() == kOk);
-    CHECK(sum == 1200);
-    CHECK(most_away > 1);
-}
-
-TEST_CASE("a strand passes on the status of what was away") {
-    Running executor;
-    Strand strand(*executor);
-    REQUIRE(run(*executor, strand.enter()) == kOk);
-    CHECK(run(*executor, strand.away(Task<Status>::ready(Status(ENOSPC)))) == Status(ENOSPC));
-    strand.leave();
+    Pending<Status> small = begin(*executor, stock.take(10));
+    a_moment();
+    CHECK_FALSE(small.done());
+    cancel.request();
+    CHECK(large.get() == Status(EINTR));
+    CHECK(small.get() == kOk);
 }
 
 TEST_CASE("a stock gives out what there is, and whoever wants more waits") {
@@ -288,11 +227,12 @@ TEST_CASE("a stock gives out what there is, and whoever wants more waits") {
     CHECK_FALSE(small.done());
     cancel.request();
     CHECK(cancelled.get() == Status(EINTR));
-    stock.give_back(40);  // enough for the small one, although the other came first
-    CHECK(small.get() == kOk);
-    CHECK_FALSE(large.done());
+    stock.give_back(40);  // enough for the small one, but the other came first
+    a_moment();
+    CHECK_FALSE(small.done());
     stock.give_back(60);
     CHECK(large.get() == kOk);
+    CHECK(small.get() == kOk);
     stock.give_back(51);
     // More than there is at all is all of it.
     CHECK(run(*executor, stock.take(1000)) == kOk);

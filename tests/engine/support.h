@@ -155,8 +155,6 @@ Extent extent_of(T& where, Sector at) {
     return where.extent(at, look);
 }
 
-inline Bio flush_bio(Cancel* cancel = nullptr) { return bio_of(Op::flush, 0, 0, nullptr, cancel); }
-
 // Its process is killed as soon as anybody listens.
 class Killed final : public Cancel {
   public:

@@ -131,14 +131,14 @@ TEST_CASE("a flush reaches every device once") {
     FakeDevice& c = source.add("c", 100);
     auto table = source.table(
         "0 8 linear a 0\n8 8 striped 2 4 b 0 a 20\n16 8 linear a 8\n24 8 zero\n32 8 error c 0\n");
-    CHECK(run(*executor, table->io(flush_bio())) == kOk);
+    CHECK(run(*executor, table->io(Bio::flush())) == kOk);
     CHECK(a.count(Op::flush) == 1);
     CHECK(b.count(Op::flush) == 1);
     CHECK(c.count(Op::flush) == 0);
     b.fail(Op::flush, EIO);
-    CHECK(run(*executor, table->io(flush_bio())) == Status(EIO));
+    CHECK(run(*executor, table->io(Bio::flush())) == Status(EIO));
     CHECK(a.count(Op::flush) == 2);
-    CHECK(run(*executor, source.table("0 8 zero")->io(flush_bio())) == kOk);
+    CHECK(run(*executor, source.table("0 8 zero")->io(Bio::flush())) == kOk);
 }
 
 TEST_CASE("numbers of a row are read as dmsetup reads them") {

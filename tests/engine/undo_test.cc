@@ -46,11 +46,11 @@ namespace {
 
 // Waits for the device, and then for it again as its way back.
 Task<Outcome> ask(FakeDevice* device, Cancel* cancel, bool* undone, bool slow) {
-    Task<Status> asking = device->io(flush_bio(cancel));
+    Task<Status> asking = device->io(Bio::flush(cancel));
     Status status = co_await asking;
     if (status) co_return Outcome();
     if (slow) {
-        Task<Status> again = device->io(flush_bio());
+        Task<Status> again = device->io(Bio::flush());
         status = co_await again;
     }
     *undone = true;

@@ -258,7 +258,7 @@ TEST_CASE("a suspend that waits in its flush can be cancelled") {
     CHECK_FALSE(volume->suspended());
     CHECK_FALSE(world.resume(below));
     CHECK(world.tag(volume, 1, 1) == 1);
-    CHECK(run(*world.executor, volume->io(flush_bio())) == kOk);
+    CHECK(run(*world.executor, volume->io(Bio::flush())) == kOk);
 }
 
 TEST_CASE("a flush that failed in a suspend is told to the next flush, once") {
@@ -269,8 +269,8 @@ TEST_CASE("a flush that failed in a suspend is told to the next flush, once") {
     CHECK_FALSE(world.suspend(volume));
     a.fail(Op::flush, 0);
     CHECK_FALSE(world.resume(volume));
-    CHECK(run(*world.executor, volume->io(flush_bio())) == Status(EIO));
-    CHECK(run(*world.executor, volume->io(flush_bio())) == kOk);
+    CHECK(run(*world.executor, volume->io(Bio::flush())) == Status(EIO));
+    CHECK(run(*world.executor, volume->io(Bio::flush())) == kOk);
 }
 
 TEST_CASE("a flush that was killed leaves what the next one is to be told, and adds what it heard itself") {
@@ -283,7 +283,7 @@ TEST_CASE("a flush that was killed leaves what the next one is to be told, and a
     a.fail(Op::flush, 0);
     CHECK_FALSE(world.resume(volume));
     auto flush = [&](Cancel* cancel = nullptr) {
-        return run(*world.executor, volume->io(flush_bio(cancel)));
+        return run(*world.executor, volume->io(Bio::flush(cancel)));
     };
     Killed killed;
     a.hold(Op::flush);

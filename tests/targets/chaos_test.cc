@@ -96,7 +96,7 @@ TEST_CASE("chaos without rules hands everything on as linear does") {
     Memory memory(bytes_of(4));
     Bio write = bio_of(Op::write, 3, 4, &memory);
     write.fua = true;
-    for (const Bio& bio : {bio_of(Op::read, 0, 4, &memory), write, flush_bio(), bio_of(Op::discard, 1, 15),
+    for (const Bio& bio : {bio_of(Op::read, 0, 4, &memory), write, Bio::flush(), bio_of(Op::discard, 1, 15),
                            bio_of(Op::write_zeroes, 0, 16)})
         CHECK(run(*row.executor, row.table->io(bio)) == kOk);
     CHECK(row.device.seen() == std::vector<FakeDevice::Seen>{{Op::read, 10, 4, false},
@@ -158,7 +158,7 @@ TEST_CASE("an error is the one that was asked for, on the requests it is for") {
     CHECK(row.ask(Op::write, 0) == Status(ENOSPC));
     CHECK(row.ask(Op::write_zeroes, 0) == Status(ENOSPC));
     CHECK(row.ask(Op::discard, 0) == kOk);
-    CHECK(run(*row.executor, row.table->io(flush_bio())) == Status(EIO));
+    CHECK(run(*row.executor, row.table->io(Bio::flush())) == Status(EIO));
     CHECK(row.device.count(Op::write) == 0);
     CHECK(row.device.count(Op::flush) == 0);
     CHECK(row.info() == "3 5 gone:2 full:2 bad:1");
@@ -208,7 +208,7 @@ TEST_CASE("a lost write is answered and not written; so is a flush, if asked for
     CHECK(row.write(0, 4, 2) == kOk);
     CHECK(row.write(4, 4, 2) == kOk);
     CHECK(row.tags(0, 8) == "22221111");
-    CHECK(run(*row.executor, row.table->io(flush_bio())) == kOk);
+    CHECK(run(*row.executor, row.table->io(Bio::flush())) == kOk);
     CHECK(row.device.count(Op::flush) == 0);
 }
 
@@ -489,7 +489,7 @@ TEST_CASE("rules come and go while many threads ask") {
                                    Op::flush}[(i + static_cast<unsigned>(t)) % 4];
                 Memory memory(bytes_of(4));
                 memset(memory.data(), 1, memory.bytes());
-                Bio bio = op == Op::flush ? flush_bio() : bio_of(op, i * 4 % 64, 4, &memory);
+                Bio bio = op == Op::flush ? Bio::flush() : bio_of(op, i * 4 % 64, 4, &memory);
                 int error = run(*row.executor, row.table->io(bio)).error();
                 if (error != 0 && error != EIO) strange++;
             }

@@ -443,7 +443,7 @@ TEST_CASE("requests go down as they came, or not at all") {
     Bio write = bio_of(Op::write, 8, 16, &memory);
     write.fua = true;
     CHECK(crypt.io(write) == kOk);
-    CHECK(crypt.io(flush_bio()) == kOk);
+    CHECK(crypt.io(Bio::flush()) == kOk);
     CHECK(crypt.device.seen() ==
           std::vector<FakeDevice::Seen>{{Op::write, 16, 16, true}, {Op::flush, 0, 0, false}});
     Limits limits = crypt.table->limits();

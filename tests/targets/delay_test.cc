@@ -29,7 +29,7 @@ TEST_CASE("delay without a delay hands on at once, each class to its device") {
     Bio write = bio_of(Op::write, 4, 2, &d.memory);
     write.fua = true;
     for (const Bio& bio : {bio_of(Op::read, 4, 2, &d.memory), write, bio_of(Op::discard, 0, 16),
-                           bio_of(Op::write_zeroes, 1, 1), flush_bio()}) {
+                           bio_of(Op::write_zeroes, 1, 1), Bio::flush()}) {
         Task<Status> task = table->io(bio);
         REQUIRE(task.is_ready());
         CHECK(std::move(task).value() == kOk);
@@ -45,12 +45,12 @@ TEST_CASE("delay with one triple serves all classes, with two the flush as a wri
     Delayed d;
     Memory& memory = d.memory;
     auto one = d.source.table("0 16 delay a 1 0");
-    for (const Bio& bio : {bio_of(Op::read, 0, 1, &memory), bio_of(Op::write, 0, 1, &memory), flush_bio()})
+    for (const Bio& bio : {bio_of(Op::read, 0, 1, &memory), bio_of(Op::write, 0, 1, &memory), Bio::flush()})
         CHECK(run(*d.executor, one->io(bio)) == kOk);
     CHECK(d.a.seen().size() == 3);
     d.a.forget();
     auto two = d.source.table("0 16 delay a 1 0 b 2 0");
-    for (const Bio& bio : {bio_of(Op::read, 0, 1, &memory), bio_of(Op::write, 0, 1, &memory), flush_bio()})
+    for (const Bio& bio : {bio_of(Op::read, 0, 1, &memory), bio_of(Op::write, 0, 1, &memory), Bio::flush()})
         CHECK(run(*d.executor, two->io(bio)) == kOk);
     CHECK(d.a.seen() == std::vector<FakeDevice::Seen>{{Op::read, 1, 1, false}});
     CHECK(d.b.seen() == std::vector<FakeDevice::Seen>{{Op::write, 2, 1, false}, {Op::flush, 0, 0, false}});
@@ -69,7 +69,7 @@ TEST_CASE("a delayed request goes on at its time, not before, on every executor"
             CHECK(executor->now_ns() - begin >= ms * int64_t{1'000'000});
         }
         int64_t begin = executor->now_ns();
-        CHECK(run(*executor, table->io(flush_bio())) == kOk);
+        CHECK(run(*executor, table->io(Bio::flush())) == kOk);
         CHECK(executor->now_ns() - begin < int64_t{10'000'000'000});
     }
 }
@@ -80,7 +80,7 @@ TEST_CASE("delay counts what it holds by class, and a suspend lets go of it") {
     CHECK(Delayed::status(*table) == "0 0 0");
     std::vector<Pending<Status>> held;
     for (const Bio& bio : {bio_of(Op::read, 0, 1, &d.memory), bio_of(Op::write, 0, 1, &d.memory),
-                           bio_of(Op::discard, 0, 1), bio_of(Op::write_zeroes, 0, 1), flush_bio()})
+                           bio_of(Op::discard, 0, 1), bio_of(Op::write_zeroes, 0, 1), Bio::flush()})
         held.push_back(begin(*d.executor, table->io(bio)));
     CHECK(Delayed::status(*table) == "1 3 1");
     CHECK(d.a.seen().size() + d.b.seen().size() + d.c.seen().size() == 0);
@@ -91,10 +91,10 @@ TEST_CASE("delay counts what it holds by class, and a suspend lets go of it") {
     CHECK(d.b.seen().size() == 3);
     CHECK(d.c.count(Op::flush) == 1);
     // Until it is resumed, or the suspend is called off, nothing is held.
-    CHECK(run(*d.executor, table->io(flush_bio())) == kOk);
+    CHECK(run(*d.executor, table->io(Bio::flush())) == kOk);
     for (bool undo : {true, false}) {
         undo ? table->presuspend_undo() : table->resume();
-        Pending<Status> again = begin(*d.executor, table->io(flush_bio()));
+        Pending<Status> again = begin(*d.executor, table->io(Bio::flush()));
         CHECK(Delayed::status(*table) == "0 0 1");
         table->presuspend();
         CHECK(again.get() == kOk);
@@ -157,7 +157,7 @@ TEST_CASE("a mount that ends waits for no delay") {
     Pending<Status> held = begin(*executor, v->io(bio_of(Op::read, 0, 1, &memory)));
     v->end_waits();
     CHECK(held.get() == kOk);
-    CHECK(run(*executor, v->io(flush_bio())) == kOk);
+    CHECK(run(*executor, v->io(Bio::flush())) == kOk);
 }
 
 TEST_CASE("delay prints as many triples as were given") {

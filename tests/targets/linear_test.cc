@@ -13,7 +13,7 @@ TEST_CASE("linear hands every operation on to its place of the device") {
     Memory memory(bytes_of(4));
     Bio write = bio_of(Op::write, 3, 4, &memory);
     write.fua = true;
-    for (const Bio& bio : {bio_of(Op::read, 0, 4, &memory), write, flush_bio(), bio_of(Op::discard, 1, 15),
+    for (const Bio& bio : {bio_of(Op::read, 0, 4, &memory), write, Bio::flush(), bio_of(Op::discard, 1, 15),
                            bio_of(Op::write_zeroes, 0, 16)})
         CHECK(run(*executor, table->io(bio)) == kOk);
     CHECK(a.seen() == std::vector<FakeDevice::Seen>{{Op::read, 10, 4, false},
@@ -74,7 +74,7 @@ TEST_CASE("error fails everything but a flush") {
         Memory memory(kSectorBytes);
         for (Op op : {Op::read, Op::write, Op::discard, Op::write_zeroes})
             CHECK(run(*executor, table->io(bio_of(op, 0, 1, &memory))) == Status(EIO));
-        CHECK(run(*executor, table->io(flush_bio())) == kOk);
+        CHECK(run(*executor, table->io(Bio::flush())) == kOk);
         CHECK(extent_of(*table, 0).data);
         CHECK(table->rows()[0].target->status(StatusKind::table) == "");
     }

@@ -102,7 +102,7 @@ TEST_CASE("log-writes keeps the order of completion, and a flush takes what was 
     stamp(one.data(), 1, 1);
     stamp(two.data(), 2, 2);
     auto first = begin(*world.executor, world.table->io(bio_of(Op::write, 1, 1, &one)));
-    auto flush = begin(*world.executor, world.table->io(flush_bio()));
+    auto flush = begin(*world.executor, world.table->io(Bio::flush()));
     REQUIRE(soon([&] { return world.d.held() == 2; }));
     world.d.let_go();
     CHECK(first.get() == kOk);
@@ -118,7 +118,7 @@ TEST_CASE("log-writes answers a flush when the log has it") {
     World world;
     CHECK(world.io(Op::write, 8, 1, 2) == kOk);
     world.log.hold();
-    auto flush = begin(*world.executor, world.table->io(flush_bio()));
+    auto flush = begin(*world.executor, world.table->io(Bio::flush()));
     REQUIRE(soon([&] { return world.log.held() == 1; }));
     CHECK_FALSE(flush.done());
     CHECK(world.io(Op::write, 9, 1, 2) == kOk);  // a write does not wait for the log
@@ -233,7 +233,7 @@ TEST_CASE("who waits for the log can be killed, and the log gets it all the same
     World world;
     world.log.hold();
     Cancel flush_killed, write_killed;
-    Pending<Status> flush = begin(*world.executor, world.table->io(flush_bio(&flush_killed)));
+    Pending<Status> flush = begin(*world.executor, world.table->io(Bio::flush(&flush_killed)));
     Memory memory(bytes_of(1));
     Bio durable = bio_of(Op::write, 3, 1, &memory, &write_killed);
     durable.fua = true;
@@ -423,7 +423,7 @@ TEST_CASE("a flush that overtakes another logs what both cover, in the order of 
     World world;
     CHECK(world.io(Op::write, 8, 8, 2) == kOk);
     world.d.hold(Op::flush);
-    Pending<Status> slow = begin(*world.executor, world.table->io(flush_bio()));
+    Pending<Status> slow = begin(*world.executor, world.table->io(Bio::flush()));
     REQUIRE(soon([&] { return world.d.held() == 1; }));
     world.d.hold(Op::discard);  // flushes go through from here on
     CHECK(world.io(Op::write, 9, 1, 3) == kOk);

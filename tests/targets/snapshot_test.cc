@@ -225,7 +225,7 @@ TEST_CASE("a snapshot's own exceptions are durable with the next flush, and befo
     }
     SECTION("those that a store has when it is opened may not be durable") {
         CHECK(world.write(*snap, 0, 8, 2));
-        CHECK(run(*world.executor, snap->io(flush_bio())));
+        CHECK(run(*world.executor, snap->io(Bio::flush())));
         REQUIRE_FALSE(remove(*snap, false));
         snap = world.space.create("again");
         REQUIRE(soon([&] { return !world.replace(*snap, "64 snapshot o c P 8"); }));
@@ -237,7 +237,7 @@ TEST_CASE("a snapshot's own exceptions are durable with the next flush, and befo
     SECTION("where the flush fails the snapshot is invalid") {
         CHECK(world.write(*snap, 0, 8, 2));
         world.cow.fail(Op::flush, EIO);
-        CHECK(run(*world.executor, snap->io(flush_bio())) == Status(EIO));
+        CHECK(run(*world.executor, snap->io(Bio::flush())) == Status(EIO));
         CHECK(world.status(*snap) == "Invalid");
         CHECK(world.write(*base, 0, 8, 3));
     }

@@ -177,7 +177,7 @@ TEST_CASE("a discard goes down the path of its first sector, zeros to each regio
     CHECK(paths.devices[1]->seen() == std::vector<FakeDevice::Seen>{{Op::write_zeroes, 13, 4, false}});
     CHECK(paths.devices[2]->seen() == std::vector<FakeDevice::Seen>{{Op::write_zeroes, 18, 8, false}});
     for (FakeDevice* device : paths.devices) device->forget();
-    CHECK(paths.io(flush_bio()) == kOk);
+    CHECK(paths.io(Bio::flush()) == kOk);
     for (FakeDevice* device : paths.devices) CHECK(device->seen().empty());
 }
 

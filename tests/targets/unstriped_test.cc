@@ -82,7 +82,7 @@ TEST_CASE("unstriped undoes striped") {
 
 TEST_CASE("unstriped passes no flush on, and refuses discards") {
     Leg leg(2, 8, 0, 0, 4);
-    CHECK(leg.io(flush_bio()) == kOk);
+    CHECK(leg.io(Bio::flush()) == kOk);
     CHECK(leg.io(bio_of(Op::discard, 0, 16)) == Status(EOPNOTSUPP));
     CHECK(leg.device->seen().empty());
     CHECK_FALSE(leg.table->limits().discard());

@@ -297,7 +297,7 @@ TEST_CASE("nothing is written to a verity volume, and a flush is nothing") {
     Memory memory(bytes_of(8));
     for (Op op : {Op::write, Op::discard, Op::write_zeroes})
         CHECK(run(*verified.executor, verified.table->io(bio_of(op, 0, 8, &memory))) == Status(EIO));
-    CHECK(run(*verified.executor, verified.table->io(flush_bio())) == kOk);
+    CHECK(run(*verified.executor, verified.table->io(Bio::flush())) == kOk);
     CHECK(verified.data.seen().empty());
     Limits limits = verified.table->limits();
     CHECK(limits.logical_block == 4096);

@@ -168,26 +168,20 @@ Task<Status> Cow::make_durable(Chunk first, Chunk end, Cancel* cancel) {
                 if (std::optional<Chunk> kept = exceptions_.find(chunk)) look_at(chunk, *kept);
     }
     if (!loose) co_return kOk;
-    Bio bio;
-    bio.op = Op::flush;
-    bio.cancel = cancel;
-    Task<Status> flushing = flush_own(bio);  // what the snapshot's flush has to tell is for who asks
+    Task<Status> flushing =
+        flush_own(Bio::flush(cancel));  // what the snapshot's flush has to tell is for who asks
     Status status = co_await flushing;
     co_return status.error() == EINTR ? status : kOk;  // else the snapshot is invalid now
 }
 
 Task<Status> Cow::wait_for_readers(Chunk first, Chunk end, Cancel* cancel) {
-    std::function<bool()> must_wait = [this, first, end] {
+    auto nobody_reads = [this, first, end] {
         std::lock_guard guard(mutex_);
-        bool read = readings_.overlap(first, end);
+        const bool read = readings_.overlap(first, end);
         readers_awaited_ = readers_awaited_ || read;
-        return read;
+        return !read;
     };
-    while (must_wait()) {
-        Status status = co_await readers_gone_.wait(must_wait, cancel);
-        if (!status) co_return status;
-    }
-    co_return kOk;
+    return readers_gone_.until(nobody_reads, cancel);
 }
 
 // The work of a copy.
@@ -419,12 +413,7 @@ Task<Status> Cow::wait_until_done(std::shared_ptr<Copy> copy, Cancel* cancel) {
 }
 
 Task<Status> Cow::idle(Cancel* cancel) {
-    std::function<bool()> must_wait = [this] { return busy(); };
-    while (must_wait()) {
-        Status status = co_await idle_.wait(must_wait, cancel);
-        if (!status) co_return status;
-    }
-    co_return kOk;
+    return idle_.until([this] { return !busy(); }, cancel);
 }
 
 // The end of a snapshot.
@@ -441,15 +430,13 @@ Task<Status> Cow::invalidate(std::string why, Cancel* cancel) {
                  "snapshot: the one on " + device_->name() + " is invalid from now on: " + why);
         executor_.spawn(write_down_invalid(shared_from_this()));
     }
-    std::function<bool()> must_wait = [this] {
+    auto is_known = [this] {
         std::lock_guard guard(mutex_);
-        return !known_invalid_;
+        return known_invalid_;
     };
-    while (must_wait()) {
-        Status status = co_await invalidated_.wait(must_wait, cancel);
-        if (!status) co_return status;
-    }
-    co_return Status(EIO);
+    Task<Status> waiting = invalidated_.until(is_known, cancel);
+    Status status = co_await waiting;
+    co_return status ? Status(EIO) : status;
 }
 
 Task<Status> Cow::write_down_invalid(std::shared_ptr<Cow> self) {

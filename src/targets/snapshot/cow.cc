@@ -236,10 +236,7 @@ Task<Status> Cow::write_durably(Bio bio) {
     Task<Status> writing = device_->io(bio);
     Status status = co_await writing;
     if (!status) co_return status;
-    Bio after;
-    after.op = Op::flush;
-    after.cancel = bio.cancel;
-    Task<Status> flushing = flush(after);
+    Task<Status> flushing = flush(Bio::flush(bio.cancel));
     status = co_await flushing;
     co_return status;
 }

@@ -58,17 +58,15 @@ Task<Status> Cow::begin_merging(size_t most_runs, std::vector<MergeRun>* batch) 
         }
         each_chunk(*batch, [&](const Entry& entry) { merging_.insert(entry.old_chunk); });
     }
-    std::function<bool()> must_wait = [this] {
+    auto nobody_writes = [this] {
         std::lock_guard guard(mutex_);
-        bool written = writings_.overlap(merging_);
+        const bool written = writings_.overlap(merging_);
         writers_awaited_ = writers_awaited_ || written;
-        return written;
+        return !written;
     };
-    while (must_wait()) {
-        Status waited = co_await writers_gone_.wait(must_wait);
-        if (!waited) co_return waited;
-    }
-    co_return kOk;
+    Task<Status> waiting = writers_gone_.until(nobody_writes);
+    status = co_await waiting;
+    co_return status;
 }
 
 Task<Status> Cow::end_merging(std::vector<MergeRun> batch, size_t merged) {
@@ -182,20 +180,19 @@ Task<Status> Cow::write_when_copied(std::shared_ptr<Copy> copy, Bio bio, OriginW
 
 // Within one chunk, which is being merged.
 Task<Status> Cow::write_when_merged(Bio bio, OriginWrite write_origin) {
-    std::function<bool()> must_wait = [this, chunk = chunk_of(bio.sector)] {
+    auto is_decided = [this, chunk = chunk_of(bio.sector)] {
         std::lock_guard guard(mutex_);
-        return merging_.contains(chunk) && stuck_batch_.empty();
+        return !merging_.contains(chunk) || !stuck_batch_.empty();
     };
-    while (must_wait()) {
-        Status status = co_await merged_.wait(must_wait, bio.cancel);
-        if (!status) co_return status;
-    }
+    Task<Status> waiting = merged_.until(is_decided, bio.cancel);
+    Status status = co_await waiting;
+    if (!status) co_return status;
     {
         std::lock_guard guard(mutex_);
         if (merging_.contains(chunk_of(bio.sector))) co_return Status(EIO);
     }
     Task<Status> writing = write_merging(bio, std::move(write_origin));
-    Status status = co_await writing;
+    status = co_await writing;
     co_return status;
 }
 

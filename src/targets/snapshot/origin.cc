@@ -125,10 +125,7 @@ Task<Status> Origin::add(std::shared_ptr<Cow> cow, Device& device, Cancel* cance
     status = co_await draining;
     if (status && durable_ < writes_done_) {
         // What the snapshot shall keep must not be lost with a cache.
-        Bio flush;
-        flush.op = Op::flush;
-        flush.cancel = cancel;
-        Task<Status> flushing = flush_device(device, flush);
+        Task<Status> flushing = flush_device(device, Bio::flush(cancel));
         Status flushed = co_await flushing;
         if (flushed.error() == EINTR) {
             status = flushed;

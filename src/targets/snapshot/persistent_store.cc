@@ -402,11 +402,6 @@ Task<Status> PersistentStore::write_zeros(Sector sector, Sector count) {
     co_return kOk;
 }
 
-Task<Status> PersistentStore::flush() {
-    Bio bio;
-    bio.op = Op::flush;
-    bio.cancel = cancel_;
-    return device_.io(bio);
-}
+Task<Status> PersistentStore::flush() { return device_.io(Bio::flush(cancel_)); }
 
 }  // namespace dmfs::snapshot

@@ -71,10 +71,7 @@ class SnapshotMerge final : public snapshot::Row {
     }
     void give_up(int64_t longer_than_ns) override { origin_->give_up(longer_than_ns); }
     Task<Status> quiet(Cancel* cancel) override {
-        std::function<bool()> must_wait = [this] { return work_->running; };
-        Waiter waiter = work_->stopped.wait(must_wait, cancel);
-        Status status = co_await waiter;
-        co_return status;
+        return work_->stopped.until([this] { return !work_->running; }, cancel);
     }
     void resume() override {
         Row::resume();
@@ -206,9 +203,7 @@ class SnapshotMerge final : public snapshot::Row {
             }
         }
         if (*merged == 0) co_return status;
-        Bio bio;
-        bio.op = Op::flush;
-        Task<Status> flushing = origin_->flush(*origin_device_, bio);
+        Task<Status> flushing = origin_->flush(*origin_device_, Bio::flush());
         Status flushed = co_await flushing;
         if (!flushed) *merged = 0;
         co_return status.and_then(flushed);

@@ -81,9 +81,10 @@ Task<Status> HashCache::peek(Node node, HashBlock* block) {
 // one another.
 Task<Status> HashCache::fetch(Node node, HashBlock* block, Cancel* cancel) {
     uint64_t number = tree_.block_of(node);
-    Task<Status> locking = reading_.acquire(number, cancel);
+    Task<Status> locking = reading_.acquire(number, number + 1, cancel);
     Status status = co_await locking;
     if (!status) co_return status;
+    RangeLock::Guard guard(reading_, number, number + 1);
     *block = find(node);  // another may have read it meanwhile
     if (!*block) {
         if (uint64_t count = ahead(node); count > 1) {
@@ -95,7 +96,6 @@ Task<Status> HashCache::fetch(Node node, HashBlock* block, Cancel* cancel) {
             status = co_await loading;
         }
     }
-    reading_.release(number);
     co_return status;
 }
 

@@ -76,7 +76,7 @@ class HashCache {
     Repairer* repairer_ = nullptr;
     const size_t most_blocks_;
 
-    KeyLock reading_;                     // by the block's number on the device
+    RangeLock reading_;                   // by the block's number on the device
     std::atomic<uint64_t> next_leaf_{0};  // behind the last that was read
 
     mutable std::mutex mutex_;

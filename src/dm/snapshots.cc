@@ -272,7 +272,7 @@ Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
     if (volume->suspended())
         co_return Refused(EBUSY, "'" + volume->name() + "' is suspended, and nothing merges meanwhile",
                           "resume it");
-    const Target::OwnWork merge = row->target->own_work().value_or(Target::OwnWork{});
+    const Lifecycle::OwnWork merge = row->target->lifecycle()->own_work().value_or(Lifecycle::OwnWork{});
     const std::string status = row->target->status(StatusKind::info);
     if (merge.failed)
         co_return Refused(EIO, "the merge into '" + volume->name() + "' stopped: " + status,

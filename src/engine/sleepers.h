@@ -5,11 +5,12 @@
 
 #include <map>
 
+#include "engine/lifecycle.h"
 #include "engine/wait.h"
 
 namespace dmfs {
 
-class Sleepers {
+class Sleepers final : public Holder {
   public:
     explicit Sleepers(Executor& executor);
     // Nobody sleeps any more.
@@ -23,8 +24,8 @@ class Sleepers {
     Task<Status> sleep(int64_t deadline_ns, Cancel* cancel, uint64_t group = 0);
 
     // Wakes all, and turns later sleepers away until hold_again().
-    void let_go();
-    void hold_again();
+    void let_go() override;
+    void hold_again() override;
     // Wakes those of one group; later ones sleep.
     void let_go(uint64_t group);
 

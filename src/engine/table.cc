@@ -36,10 +36,10 @@ Task<Status> Table::io(Bio bio) {
 
 Task<Outcome> Table::prepare(Cancel* cancel) {
     if (prepared_) co_return Outcome();
-    for (Row& row : rows_) {
-        Task<Outcome> preparing = row.target->prepare(cancel);
+    for (const Living& living : living_) {
+        Task<Outcome> preparing = living.lifecycle->prepare(cancel);
         Outcome refused = co_await preparing;
-        if (refused) co_return refused->of(row.type);
+        if (refused) co_return refused->of(rows_[living.row].type);
     }
     settle_limits();  // a target may have learned what it can
     prepared_ = true;
@@ -133,20 +133,22 @@ bool Table::may_become(const Table& table) const {
 // Suspend and resume.
 
 void Table::presuspend() {
-    for (Row& row : rows_) row.target->presuspend();
+    for (Holder* holder : holders_) holder->let_go();
+    for (const Living& living : living_) living.lifecycle->presuspend();
 }
 
 void Table::presuspend_undo() {
-    for (Row& row : rows_) row.target->presuspend_undo();
+    for (Holder* holder : holders_) holder->hold_again();
+    for (const Living& living : living_) living.lifecycle->presuspend_undo();
 }
 
 void Table::postsuspend() {
-    for (Row& row : rows_) row.target->postsuspend();
+    for (const Living& living : living_) living.lifecycle->postsuspend();
 }
 
 Task<Status> Table::quiet(Cancel* cancel) {
-    for (Row& row : rows_) {
-        Task<Status> stopping = row.target->quiet(cancel);
+    for (const Living& living : living_) {
+        Task<Status> stopping = living.lifecycle->quiet(cancel);
         Status status = co_await stopping;
         if (!status) co_return status;
     }
@@ -154,31 +156,42 @@ Task<Status> Table::quiet(Cancel* cancel) {
 }
 
 Task<Outcome> Table::preresume(Cancel* cancel) {
-    for (Row& row : rows_) {
-        Task<Outcome> going_on = row.target->preresume(cancel);
+    for (const Living& living : living_) {
+        Task<Outcome> going_on = living.lifecycle->preresume(cancel);
         Outcome refused = co_await going_on;
         if (!refused) continue;
-        for (Row& each : rows_) {
-            each.target->preresume_undo();
-            if (&each == &row) break;
+        for (const Living& asked : living_) {
+            asked.lifecycle->preresume_undo();
+            if (&asked == &living) break;
         }
-        co_return refused->of(row.type);
+        co_return refused->of(rows_[living.row].type);
     }
     co_return Outcome();
 }
 
 void Table::resume() {
-    for (Row& row : rows_) row.target->resume();
+    for (Holder* holder : holders_) holder->hold_again();
+    for (const Living& living : living_) living.lifecycle->resume();
 }
 
 Task<Status> Table::close() {
     Status result;
-    for (Row& row : rows_) {
-        Task<Status> closing = row.target->close();
+    for (const Living& living : living_) {
+        Task<Status> closing = living.lifecycle->close();
         Status status = co_await closing;
         result = result.and_then(status);
     }
     co_return result;
+}
+
+void Table::end_waits() {
+    for (Holder* holder : holders_) holder->let_go();
+    for (const Living& living : living_) living.lifecycle->end_waits();
+}
+
+void Table::give_up(int64_t longer_than_ns) {
+    for (const std::shared_ptr<Device>& device : devices_) device->give_up(longer_than_ns);
+    for (const Living& living : living_) living.lifecycle->give_up(longer_than_ns);
 }
 
 std::string Table::areas_problem() const {

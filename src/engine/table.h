@@ -62,7 +62,8 @@ class Table {
         if (owner_) owner_->move_to(std::move(volume));
     }
 
-    // See Target::prepare(); once is enough. Volume::load() and replace() see to it.
+    // See Lifecycle, for this and what follows below; once is enough. Volume::load() and replace()
+    // see to it.
     Task<Outcome> prepare(Cancel* cancel);
 
     Task<Status> io(Bio bio);  // within the table
@@ -114,8 +115,9 @@ class Table {
     void postsuspend();
     Task<Outcome> preresume(Cancel* cancel);
     void resume();
-    // See Target::close(); the first error.
-    Task<Status> close();
+    Task<Status> close();  // the first error
+    void end_waits();
+    void give_up(int64_t longer_than_ns);  // the devices, too
 
   private:
     friend class TableBuilder;
@@ -130,6 +132,12 @@ class Table {
     std::vector<Row> rows_;
     std::vector<Sector> ends_;  // of the rows: what a lookup searches
     std::vector<std::shared_ptr<Device>> devices_;
+    std::vector<Holder*> holders_;
+    struct Living {
+        Lifecycle* lifecycle;
+        size_t row;
+    };
+    std::vector<Living> living_;  // in the order of the rows, of which few have one
     std::vector<Device*> flushed_devices_;
     std::vector<Target*> flushed_targets_;
     Limits limits_;

@@ -110,6 +110,8 @@ class TableBuilder {
         return known;
     }
 
+    void holds(Holder& holder) { table_->holders_.push_back(&holder); }
+
     Refused refuse(const Word& word, int error, std::string reason, std::string remedy) const {
         Place place = place_;
         place.column = word.column;
@@ -202,6 +204,8 @@ class TableBuilder {
                           shown(refused.remedy()));
             throw named.at(refused.place()).at(place_);
         }
+        if (Lifecycle* lifecycle = target->lifecycle())
+            table_->living_.push_back({lifecycle, table_->rows_.size()});
         Sector chunk = target->chunk();
         table_->rows_.push_back({start, length, chunk, std::string(type.name), &type, std::move(target)});
         lines_.push_back({place_.line, line_});
@@ -315,6 +319,8 @@ std::shared_ptr<Device> TargetSetup::open(size_t index, bool writable) {
         throw refuse(index, refused.reason(), refused.remedy(), refused.error());
     }
 }
+
+void TargetSetup::holds(Holder& holder) { builder_.holds(holder); }
 
 Device& TargetSetup::device(size_t index, Sector start, Sector length, size_t start_index) {
     std::shared_ptr<Device> device = open(index, writable_);

@@ -18,6 +18,7 @@
 #include "base/words.h"
 #include "engine/device.h"
 #include "engine/executor.h"
+#include "engine/lifecycle.h"
 #include "engine/look.h"
 #include "engine/room.h"
 
@@ -65,11 +66,6 @@ class Target {
 
     virtual Task<Status> io(Bio bio) = 0;
 
-    // Before the table is loaded: what needs to read its devices, where a constructor cannot
-    // wait. Changes nothing on them, since the table may never go live. A refusal refuses the
-    // table; TargetSetup::word_place() says where.
-    virtual Task<Outcome> prepare(Cancel*) { return Task<Outcome>::ready({}); }
-
     // The target's own words, without its name: one line, appended to nothing.
     virtual std::string status(StatusKind) const { return {}; }
     // status(StatusKind::table) with its keys, for those who may see them.
@@ -79,8 +75,8 @@ class Target {
         throw Refused(EINVAL, "this target takes no messages");
     }
 
-    // Awaited behind a message that was taken: what it began is done. Goes on when the
-    // sender is killed; close() waits for it.
+    // Awaited after a message that was taken: what it began is done. Goes on when the
+    // sender is killed; Lifecycle::close() waits for it.
     virtual Task<Status> settled() { return Task<Status>::ready(kOk); }
 
     virtual Flushing flushing() const { return Flushing::devices; }
@@ -112,36 +108,8 @@ class Target {
     // metadata. They count neither for the limits nor for the room that the row takes.
     virtual void each_side_device(const DeviceVisitor&) const {}
 
-    // What a target does by itself until it is done, such as a merge; most do nothing.
-    struct OwnWork {
-        Sector left = 0;
-        bool failed = false;  // it stopped, until the next resume
-    };
-    virtual std::optional<OwnWork> own_work() const { return std::nullopt; }
-
-    // Around a suspend, in this order: whoever holds requests lets them go, and what the
-    // target does by itself is to stop; nobody is inside, and it has stopped (quiet); all is
-    // flushed. Before and after a resume likewise: preresume() may refuse, or be cancelled
-    // (EINTR).
-    virtual void presuspend() {}
-    virtual void presuspend_undo() {}
-    // The mount ends: from then on nothing is to be held but what would lose something if it were
-    // let go. Whoever waits is killed soon. From another thread, and more than once.
-    virtual void end_waits() { presuspend(); }
-    // While a suspend without a flush waits for requests, again and again: those that have waited
-    // for so long for a device that does not answer go on without it. The row's own devices are
-    // asked by their Device::give_up().
-    virtual void give_up(int64_t /*longer_than_ns*/) {}
-    virtual Task<Status> quiet(Cancel*) { return Task<Status>::ready(kOk); }
-    virtual void postsuspend() {}
-    virtual Task<Outcome> preresume(Cancel*) { return Task<Outcome>::ready({}); }
-    virtual void preresume_undo() {}
-    virtual void resume() {}
-
-    // Once, when a table that was live has been replaced or removed: nobody is inside, and
-    // nobody will be. What the target still owes its devices it does here, since its
-    // destructor cannot wait. A table that never was live is only destroyed.
-    virtual Task<Status> close() { return Task<Status>::ready(kOk); }
+    // What it does beside mapping; nullptr: nothing.
+    virtual Lifecycle* lifecycle() { return nullptr; }
 
   protected:
     // The refusal of a message that points at one of its words.
@@ -200,6 +168,9 @@ class TargetSetup {
     // whatever the table is. Keeping the pointer keeps it open beyond the table.
     std::shared_ptr<Device> open(size_t index, bool writable);
     void check_area(Device& device, Sector start, Sector length, size_t start_index) const;
+
+    // The Table drives it; it belongs to the target.
+    void holds(Holder& holder);
 
     // Where a word stands, for a refusal that comes later.
     Place word_place(size_t index) const { return refuse(index, {}).place(); }

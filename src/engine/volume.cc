@@ -139,8 +139,7 @@ Status Volume::flushed(const Bio& bio, Status status) {
 
 void Volume::end_waits() {
     gate_.turn_away(Status(EIO));
-    if (std::shared_ptr<Table> table = live())
-        for (const Table::Row& row : table->rows()) row.target->end_waits();
+    if (std::shared_ptr<Table> table = live()) table->end_waits();
 }
 
 // Checked, and then forgotten: a file has no ioctl that would ask for it.

@@ -83,8 +83,7 @@ class LettingGo {
     static constexpr int64_t kPatienceNs = 5'000'000'000, kBetweenLooksNs = 100'000'000;
 
     void look() {
-        for (const std::shared_ptr<Device>& device : table_->devices()) device->give_up(kPatienceNs);
-        for (const Table::Row& row : table_->rows()) row.target->give_up(kPatienceNs);
+        table_->give_up(kPatienceNs);
         executor_.arm(timer_, executor_.now_ns() + kBetweenLooksNs);
     }
 

@@ -44,6 +44,7 @@ class Delay final : public Target {
             of.ms = setup.number(at + 2, "delay in milliseconds", 0, std::numeric_limits<uint32_t>::max());
             of.device = &setup.device(at, of.start, length_, at + 1);
         }
+        setup.holds(sleepers_);
     }
 
     Task<Status> io(Bio bio) override {
@@ -64,10 +65,6 @@ class Delay final : public Target {
             for (size_t i = 0; i < triples_; i++) text += (text.empty() ? "" : " ") + classes_[i].triple();
         return text;
     }
-
-    void presuspend() override { sleepers_.let_go(); }
-    void presuspend_undo() override { sleepers_.hold_again(); }
-    void resume() override { sleepers_.hold_again(); }
 
     Extent extent(Sector at, Look& look) override {
         const Class& read = class_of(Op::read);

@@ -53,7 +53,7 @@ bool not_taken(Status status) {
 // Killed: nobody knows how much of it the device has, or will have.
 bool was_killed(Status status) { return status.error() == EINTR; }
 
-class LogWrites final : public OneDevice {
+class LogWrites final : public OneDevice, private Lifecycle {
     using Entry = LogWriter::Entry;
     using Entries = LogWriter::Entries;
 
@@ -93,6 +93,13 @@ class LogWrites final : public OneDevice {
     std::string message(const std::vector<Word>& words) override;
     Task<Status> settled() override { return log_->write(); }
 
+    Lifecycle* lifecycle() override { return this; }
+    void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override;
+    void each_side_device(const DeviceVisitor& visit) const override {
+        visit(log_->device(), 0, log_->device().size());
+    }
+
+  private:
     Task<Status> close() override {
         Entries entries;
         {
@@ -104,12 +111,6 @@ class LogWrites final : public OneDevice {
         return log_->write();
     }
 
-    void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override;
-    void each_side_device(const DeviceVisitor& visit) const override {
-        visit(log_->device(), 0, log_->device().size());
-    }
-
-  private:
     static Entries entries_of(const Bio& bio);
     Task<Status> flush(Bio bio);
     Task<Status> change(Task<Status> task, Entries entries, Bio bio);

@@ -438,10 +438,10 @@ void bother(Stress& stress, uint64_t seed) {
         }
         std::shared_ptr<Table> table = volume->live();
         if (!table) continue;
-        const Target& target = *table->rows().front().target;
+        Target& target = *table->rows().front().target;
         for (StatusKind kind : {StatusKind::info, StatusKind::table, StatusKind::measure})
             static_cast<void>(target.status(kind));
-        static_cast<void>(target.own_work());
+        if (Lifecycle* lifecycle = target.lifecycle()) static_cast<void>(lifecycle->own_work());
         static_cast<void>(extent_of(*volume, upto(random, kSize - 1)));
         for (Op op : {Op::read, Op::write, Op::discard}) target.explain(op, 0, kSize, [](const Step&) {});
         for (const std::shared_ptr<Device>& device : table->devices())

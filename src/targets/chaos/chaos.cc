@@ -62,6 +62,7 @@ class Chaos final : public OneDevice {
           block_(std::max<Sector>(1, device().limits().logical_block / kSectorBytes)),
           rules_(setup.number(2, "seed", 0, UINT64_MAX)),
           sleepers_(executor_) {
+        setup.holds(sleepers_);
         for (size_t i = 3; i < setup.words(); i++) {
             try {
                 rules_.add(parse_rule(setup.word(i), ground()));
@@ -117,10 +118,6 @@ class Chaos final : public OneDevice {
         Extent below = device().extent(start() + at, look);
         return {below.data, std::min(below.end - start(), clean_end)};
     }
-
-    void presuspend() override { sleepers_.let_go(); }
-    void presuspend_undo() override { sleepers_.hold_again(); }
-    void resume() override { sleepers_.hold_again(); }
 
   private:
     // A flush has no place.

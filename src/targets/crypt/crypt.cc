@@ -55,7 +55,7 @@ constexpr Sector kZeros = 256;            // of one write of zeros
 
 enum RowWord : size_t { kCipherWord, kKeyWord, kOffsetWord, kDeviceWord, kStartWord, kOptionWords };
 
-class Crypt final : public OneDevice {
+class Crypt final : public OneDevice, private Lifecycle {
   public:
     Crypt(TargetSetup& setup, CipherSpec spec, const Options& options, Sector iv_offset, KeyWord word,
           const Secret& key)
@@ -108,15 +108,17 @@ class Crypt final : public OneDevice {
     void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override;
 
     std::string message(const std::vector<Word>& words) override;
-    void postsuspend() override { suspended_ = true; }
+    Lifecycle* lifecycle() override { return this; }
+
+  private:
     Task<Outcome> preresume(Cancel*) override {
         if (converter_) return Task<Outcome>::ready({});
         return Task<Outcome>::ready(
             Refused(EAGAIN, "the key was wiped", "the message that sets one: key set KEY"));
     }
     void resume() override { suspended_ = false; }
+    void postsuspend() override { suspended_ = true; }
 
-  private:
     SectorForm form() const { return {options_.sector_bytes, options_.iv_large_sectors}; }
     Sector number_of(Sector at) const { return iv_offset_ + at; }
 

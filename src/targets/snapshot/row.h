@@ -33,9 +33,8 @@ struct StoreWords {
     static StoreWords parse(TargetSetup& setup);
 };
 
-class Row : public Target {
+class Row : public Target, protected Lifecycle {
   public:
-    Task<Outcome> prepare(Cancel* cancel) override;
     std::string status(StatusKind kind) const override;
     void adjust(Limits& limits) const override;
     Flushing flushing() const override { return Flushing::itself; }
@@ -43,16 +42,18 @@ class Row : public Target {
     Extent extent(Sector at, Look& look) override;
     void reverse(const Device& device, Sector start, Sector count, const RunVisitor& visit) const override;
     void each_device(const DeviceVisitor& visit) const override;
+    Lifecycle* lifecycle() override { return this; }
 
-    void presuspend() override;
-    void presuspend_undo() override;
-    void postsuspend() override { claim_.suspended(true); }
+  protected:
+    Task<Outcome> prepare(Cancel* cancel) override;
     Task<Outcome> preresume(Cancel* cancel) override;
     void preresume_undo() override { claim_.will_not_resume(); }
     void resume() override;
+    void presuspend() override;
+    void presuspend_undo() override;
+    void postsuspend() override { claim_.suspended(true); }
     Task<Status> close() override;
 
-  protected:
     Row(TargetSetup& setup, bool merges);
     ~Row() override;
     static std::shared_ptr<Device> open_cow(TargetSetup& setup);

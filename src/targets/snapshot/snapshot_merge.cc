@@ -60,6 +60,18 @@ class SnapshotMerge final : public snapshot::Row {
         origin_->ask_room(*origin_device_, start_ + at, start_ + at + count, room, claim_.cow().get());
     }
 
+    void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
+        if (op != Op::flush) return explain_reads(op, at, count, visit);
+        for (Device* device : {origin_device_.get(), device_.get()}) visit(Step{op, 0, 0, device, 0, {}});
+    }
+
+  private:
+    // Its life.
+
+    void resume() override {
+        Row::resume();
+        start();
+    }
     void presuspend() override {
         end_waits();
         origin_->let_go();
@@ -73,10 +85,6 @@ class SnapshotMerge final : public snapshot::Row {
     Task<Status> quiet(Cancel* cancel) override {
         return work_->stopped.until([this] { return !work_->running; }, cancel);
     }
-    void resume() override {
-        Row::resume();
-        start();
-    }
     Task<Status> close() override {
         presuspend();
         Task<Status> stopping = quiet(nullptr);
@@ -86,7 +94,6 @@ class SnapshotMerge final : public snapshot::Row {
         status = co_await closing;
         co_return status;
     }
-
     std::optional<OwnWork> own_work() const override {
         std::shared_ptr<Cow> cow = claim_.cow();
         if (!cow || cow->state() == Cow::State::invalid) return OwnWork{0, true};
@@ -94,12 +101,6 @@ class SnapshotMerge final : public snapshot::Row {
         return OwnWork{usage.allocated - std::min(usage.allocated, usage.metadata), work_->gave_up};
     }
 
-    void explain(Op op, Sector at, Sector count, const StepVisitor& visit) const override {
-        if (op != Op::flush) return explain_reads(op, at, count, visit);
-        for (Device* device : {origin_device_.get(), device_.get()}) visit(Step{op, 0, 0, device, 0, {}});
-    }
-
-  private:
     // What a merge shares with its row, and outlives it with for a moment.
     struct Work {
         explicit Work(Executor& executor) : stopped(executor) {}

@@ -18,7 +18,7 @@ namespace dmfs {
 
 namespace {
 
-class SnapshotOrigin final : public OneDevice {
+class SnapshotOrigin final : public OneDevice, private Lifecycle {
   public:
     SnapshotOrigin(TargetSetup& setup, Device& device)
         : OneDevice(device, setup.length(), setup.row_start()),
@@ -33,10 +33,7 @@ class SnapshotOrigin final : public OneDevice {
     }
 
     Flushing flushing() const override { return Flushing::itself; }
-    void presuspend() override { origin_->let_go(); }
-    // Who is killed meanwhile loses no snapshot.
-    void end_waits() override {}
-    void give_up(int64_t longer_than_ns) override { origin_->give_up(longer_than_ns); }
+    Lifecycle* lifecycle() override { return this; }
     void adjust(Limits& limits) const override {
         limits.discard_granularity = 0;
         limits.write_zeroes = false;
@@ -64,6 +61,11 @@ class SnapshotOrigin final : public OneDevice {
     }
 
   private:
+    void presuspend() override { origin_->let_go(); }
+    // Who is killed meanwhile loses no snapshot.
+    void end_waits() override {}
+    void give_up(int64_t longer_than_ns) override { origin_->give_up(longer_than_ns); }
+
     const std::shared_ptr<snapshot::Origin> origin_;
 };
 

@@ -57,7 +57,7 @@ class SeenBlocks {
     std::unique_ptr<uint64_t, Free> words_;
 };
 
-class Verity final : public OneDevice {
+class Verity final : public OneDevice, private Lifecycle {
   public:
     Verity(TargetSetup& setup, Settings settings)
         : OneDevice(*settings.data, setup.length()),
@@ -120,10 +120,12 @@ class Verity final : public OneDevice {
         if (fec_) fec_->each_device(visit);
     }
 
+    Lifecycle* lifecycle() override { return this; }
+
+  private:
     // The devices may be others' when the volume goes on.
     void postsuspend() override { hashes_.forget(); }
 
-  private:
     // The data blocks of a request, and what is known of them.
     struct Blocks {
         uint64_t first = 0, count = 0;

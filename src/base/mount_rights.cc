@@ -17,7 +17,7 @@ namespace {
 
 constexpr unsigned kCapSysAdmin = 21;
 
-// The value behind "KEY:"; empty where there is none.
+// The value after "KEY:"; empty where there is none.
 std::string value_of(const std::string& status, const std::string& key) {
     std::istringstream lines(status);
     for (std::string line; std::getline(lines, line);)

@@ -19,7 +19,7 @@ struct MountRights {
 
     // By the text of /proc/self/status and that of uid_map. What they do not say is taken to be well.
     static MountRights of(const std::string& status, const std::string& uid_map);
-    // Of this process.
+    // The rights of this process.
     static MountRights mine();
 };
 

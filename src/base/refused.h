@@ -46,7 +46,7 @@ class Refused : public std::exception {
 
     // The lines after the first of the example above (without a trailing newline).
     std::string detail() const;
-    // detail() behind a first line "WHAT refused: strerror(error)".
+    // detail() after a first line "WHAT refused: strerror(error)".
     std::string report(std::string_view what) const;
 
     const char* what() const noexcept override { return reason_.c_str(); }

@@ -1,5 +1,5 @@
 // Words of a table line, a message, a control write: split at blanks, a backslash
-// quotes the character behind it (dm_split_args in the kernel). Each word knows
+// quotes the character after it (dm_split_args in the kernel). Each word knows
 // where it stood, so that a refusal can point at it.
 
 #pragma once
@@ -29,12 +29,12 @@ std::string_view without_comment(std::string_view line);
 // begin a comment in a table.
 std::string quote_word(std::string_view text);
 
-// A decimal number of at most 20 digits without sign, blanks or anything behind;
+// A decimal number of at most 20 digits without sign, blanks or anything after;
 // nothing where it is not one or does not fit 64 bits.
 std::optional<uint64_t> parse_decimal(std::string_view text);
 
 // A size in bytes as people write it: 512, 64K, 1M, 2G, 1T (powers of 1024; an
-// optional B or iB behind the letter).
+// optional B or iB after the letter).
 std::optional<uint64_t> parse_size(std::string_view text);
 
 }  // namespace dmfs

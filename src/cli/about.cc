@@ -34,7 +34,7 @@ std::vector<TargetVersion> known_targets(Invocation& invocation) {
     return all;
 }
 
-// The word behind "interface " in the version file.
+// The word after "interface " in the version file.
 std::string interface_version(const std::string& text) {
     for (std::string_view line : lines_of(text))
         if (line.starts_with("interface ")) return std::string(line.substr(10));

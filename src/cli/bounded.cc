@@ -14,7 +14,7 @@ namespace dmfs::cli {
 
 namespace {
 
-// Each text behind its length.
+// Each text after its length.
 std::string packed(const Texts& texts) {
     std::string bytes;
     for (const std::string& text : texts) {

@@ -33,7 +33,7 @@ std::string absolute(const std::string& path) {
     return found;
 }
 
-// Of an absolute path: its folder as seen from /, and its last part.
+// The folder of an absolute path, as seen from /, and below it the path's last part.
 std::string folder_of(const std::string& path) {
     const size_t slash = path.rfind('/');
     return slash == 0 ? "." : path.substr(1, slash - 1);

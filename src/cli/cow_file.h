@@ -31,7 +31,7 @@ struct CowOptions {
 struct FileIdentity {
     dev_t device = 0;
     ino_t inode = 0;
-    // Of what is called so in a folder: of a regular file, and of nothing else.
+    // The identity of what is called so in a folder, if it is a regular file.
     static FileIdentity of(int folder, const std::string& name);
     bool operator==(const FileIdentity&) const = default;
 };

@@ -33,7 +33,7 @@ std::string read_stdin() {
 
 bool blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-// Where a comment may begin: behind the name of the target, which may stand glued to numbers.
+// Where a comment may begin: after the name of the target, which may stand glued to numbers.
 size_t end_of_name(std::string_view line) {
     size_t at = 0;
     auto pass = [&](auto is) {

@@ -67,7 +67,7 @@ struct Host {
     std::optional<uint64_t> number(const std::string& file) const;
     // Names in a folder, in their order.
     std::vector<std::string> names(const std::string& folder) const;
-    // The value behind "KEY:" in a file such as /proc/self/status.
+    // The value after "KEY:" in a file such as /proc/self/status.
     std::string value(const std::string& file, const std::string& key) const;
     // Where a program is; empty: nowhere.
     std::string program(const std::string& name) const;

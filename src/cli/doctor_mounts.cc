@@ -101,7 +101,7 @@ class MountCheck {
                     files.insert(std::filesystem::path(device.name).parent_path()).second)
                     check_backing(host_, device.name, entry_.where, findings_);
         }
-        // Of what is well one line is enough.
+        // One line is enough for what is well.
         findings_.erase(
             std::remove_if(findings_.begin() + static_cast<std::ptrdiff_t>(before), findings_.end(),
                            [](const Finding& one) { return one.grade == Grade::ok; }),

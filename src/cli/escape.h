@@ -13,7 +13,7 @@ namespace dmfs::cli {
 // writing: such characters are written \xHH or \u{HEX}, bytes that are no UTF-8 \xHH.
 std::string printable(std::string_view bytes);
 
-// Of printable text, for the content and the attributes of XML and HTML.
+// Escapes printable text for the content and the attributes of XML and HTML.
 std::string xml(std::string_view bytes);
 // The same between the double quotes of a DOT string.
 std::string dot(std::string_view bytes);

@@ -73,7 +73,7 @@ struct Graph {
 // Throws Refused where it is no such document.
 Graph parse_graph(const nlohmann::ordered_json& document);
 
-// Of the document, the volumes with these names, and all that they stand on.
+// What the document says of the volumes with these numbers, and of all that they stand on.
 nlohmann::ordered_json only_below(const nlohmann::ordered_json& document,
                                   const std::vector<uint32_t>& minors);
 

@@ -92,7 +92,7 @@ std::string dependency_text(const Invocation& invocation, const Dependency& one,
     return "(" + (one.name.starts_with("/dev/") ? one.name.substr(5) : one.name) + ")";
 }
 
-// Runs the words of --exec with the path of a volume behind them.
+// Runs the words of --exec with the path of a volume after them.
 int run_for(const std::string& words, const std::string& path) {
     std::vector<std::string> held;
     for (const Word& word : split_words(words)) held.push_back(word.text);

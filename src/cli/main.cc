@@ -39,6 +39,27 @@ bool is_mount_call(const CommandLine& line) {
            (line.options.fields || source == "none" || source.find('/') != std::string::npos);
 }
 
+int unknown(const std::string& command) {
+    std::vector<std::string> names;
+    for (const Command& known : command_table()) names.emplace_back(known.name);
+    std::vector<std::string> near = similar_names(command, names);
+    fmt::print(stderr, "dmfs: {}: unknown command: {}\n  {}\n", command, strerror(EINVAL),
+               near.empty() ? "`dmfs help` lists them" : "did you mean " + near.front() + "?");
+    return 1;
+}
+
+// Says so where the command has another number of arguments.
+bool fits(const Command& command, const CommandLine& line) {
+    const auto given = static_cast<int>(line.arguments.size());
+    const bool by_option = line.options.uuid || line.options.minor || line.options.select;
+    const bool too_many = command.max_arguments >= 0 && given > command.max_arguments;
+    if (given + by_option >= command.min_arguments && !too_many) return true;
+    fmt::print(stderr, "dmfs: {}: {} arguments: {}\n  {}\n", line.command,
+               given > command.min_arguments ? "too many" : "too few", strerror(EINVAL),
+               usage_of(line.command));
+    return false;
+}
+
 int run(int argc, char** argv) {
     std::string program = argc > 0 ? argv[0] : "dmfs";
     program = program.substr(program.rfind('/') + 1);
@@ -70,23 +91,8 @@ int run(int argc, char** argv) {
             invocation.command = "mount";
             return mount_source(line.command, invocation);
         }
-        if (command == nullptr) {
-            std::vector<std::string> names;
-            for (const Command& known : command_table()) names.emplace_back(known.name);
-            std::vector<std::string> near = similar_names(line.command, names);
-            fmt::print(stderr, "dmfs: {}: unknown command: {}\n  {}\n", line.command, strerror(EINVAL),
-                       near.empty() ? "`dmfs help` lists them" : "did you mean " + near.front() + "?");
-            return 1;
-        }
-        auto given = static_cast<int>(line.arguments.size());
-        bool by_option = line.options.uuid || line.options.minor || line.options.select;
-        if (given + by_option < command->min_arguments ||
-            (command->max_arguments >= 0 && given > command->max_arguments)) {
-            fmt::print(stderr, "dmfs: {}: {} arguments: {}\n  {}\n", line.command,
-                       given > command->min_arguments ? "too many" : "too few", strerror(EINVAL),
-                       usage_of(line.command));
-            return 1;
-        }
+        if (command == nullptr) return unknown(line.command);
+        if (!fits(*command, line)) return 1;
         if (!line.arguments.empty() && !line.options.concise) name = line.arguments.front();
         int code = command->function(invocation);
         if (fflush(stdout) != 0) throw Refused(errno, "cannot write the answer");

@@ -46,7 +46,7 @@ std::string merging_volume(const ControlClient& control, const std::string& cow)
     return {};
 }
 
-// Of a status "ALLOCATED/SIZE METADATA", the sectors that are still to be merged; other statuses
+// The sectors that are still to be merged, from a status "ALLOCATED/SIZE METADATA". Other statuses
 // have no numbers, such as that of a snapshot that was full.
 std::optional<uint64_t> sectors_left(const ControlClient& control, const std::string& name) {
     const std::string text = control.read(name, "status");

@@ -14,163 +14,6 @@ namespace dmfs::cli {
 
 namespace {
 
-// Options without a letter of their own.
-enum : int {
-    kMount = 256,
-    kJson,
-    kTable,
-    kConcise,
-    kTarget,
-    kExec,
-    kTree,
-    kShowKeys,
-    kHex,
-    kInactive,
-    kMangleName,
-    kNoHeadings,
-    kHeadings,
-    kNamePrefixes,
-    kUnquoted,
-    kRows,
-    kSeparator,
-    kCount,
-    kInterval,
-    kSetUuid,
-    kRetry,
-    kDeferred,
-    kNoFlush,
-    kNoLockFs,
-    kLazy,
-    kPartScan,
-    kSectorSize,
-    kConfig,
-    kVersion,
-    kForeground,
-    kWrite,
-    kReverse,
-    kDot,
-    kList,
-    kCheck,
-    kOnto,
-    kFrom,
-    kTo,
-    kToMark,
-    kFindMark,
-    kAfter,
-    kSvg,
-    kHtml,
-    kRoot,
-    kOwn,
-    kIgnored,
-    kIgnoredWithValue,
-};
-
-constexpr char kShort[] = "bcCd:fG:hj:m:M:no:O:rS:u:U:vy";
-// In `top`, -n has a number, as in top(1).
-constexpr char kShortOfTop[] = "bcCd:fG:hj:m:M:n:o:O:rS:u:U:vy";
-
-const option kLong[] = {
-    {"mount", required_argument, nullptr, kMount},
-    {"json", no_argument, nullptr, kJson},
-    {"columns", no_argument, nullptr, 'c'},
-    {"force", no_argument, nullptr, 'f'},
-    {"gid", required_argument, nullptr, 'G'},
-    {"help", no_argument, nullptr, 'h'},
-    {"major", required_argument, nullptr, 'j'},
-    {"minor", required_argument, nullptr, 'm'},
-    {"mode", required_argument, nullptr, 'M'},
-    {"notable", no_argument, nullptr, 'n'},
-    {"options", required_argument, nullptr, 'o'},
-    {"sort", required_argument, nullptr, 'O'},
-    {"readonly", no_argument, nullptr, 'r'},
-    {"read-only", no_argument, nullptr, 'r'},
-    {"select", required_argument, nullptr, 'S'},
-    {"uuid", required_argument, nullptr, 'u'},
-    {"uid", required_argument, nullptr, 'U'},
-    {"verbose", no_argument, nullptr, 'v'},
-    {"yes", no_argument, nullptr, 'y'},
-    {"table", required_argument, nullptr, kTable},
-    {"concise", no_argument, nullptr, kConcise},
-    {"target", required_argument, nullptr, kTarget},
-    {"exec", required_argument, nullptr, kExec},
-    {"tree", no_argument, nullptr, kTree},
-    {"showkeys", no_argument, nullptr, kShowKeys},
-    {"hex", no_argument, nullptr, kHex},
-    {"inactive", no_argument, nullptr, kInactive},
-    {"manglename", required_argument, nullptr, kMangleName},
-    {"noheadings", no_argument, nullptr, kNoHeadings},
-    {"headings", required_argument, nullptr, kHeadings},
-    {"nameprefixes", no_argument, nullptr, kNamePrefixes},
-    {"unquoted", no_argument, nullptr, kUnquoted},
-    {"rows", no_argument, nullptr, kRows},
-    {"separator", required_argument, nullptr, kSeparator},
-    {"count", required_argument, nullptr, kCount},
-    {"interval", required_argument, nullptr, kInterval},
-    {"setuuid", no_argument, nullptr, kSetUuid},
-    {"retry", no_argument, nullptr, kRetry},
-    {"deferred", no_argument, nullptr, kDeferred},
-    {"noflush", no_argument, nullptr, kNoFlush},
-    {"nolockfs", no_argument, nullptr, kNoLockFs},
-    {"lazy", no_argument, nullptr, kLazy},
-    {"partscan", no_argument, nullptr, kPartScan},
-    {"sector-size", required_argument, nullptr, kSectorSize},
-    {"config", required_argument, nullptr, kConfig},
-    {"foreground", no_argument, nullptr, kForeground},
-    {"batch", no_argument, nullptr, 'b'},
-    {"delay", required_argument, nullptr, 'd'},
-    {"svg", required_argument, nullptr, kSvg},
-    {"html", required_argument, nullptr, kHtml},
-    {"root", required_argument, nullptr, kRoot},
-    {"version", no_argument, nullptr, kVersion},
-    {"write", no_argument, nullptr, kWrite},
-    {"reverse", no_argument, nullptr, kReverse},
-    {"dot", no_argument, nullptr, kDot},
-    {"list", no_argument, nullptr, kList},
-    {"check", no_argument, nullptr, kCheck},
-    {"onto", required_argument, nullptr, kOnto},
-    {"from", required_argument, nullptr, kFrom},
-    {"to", required_argument, nullptr, kTo},
-    {"to-mark", required_argument, nullptr, kToMark},
-    {"find-mark", required_argument, nullptr, kFindMark},
-    {"after", required_argument, nullptr, kAfter},
-    {"hash-offset", required_argument, nullptr, kOwn},
-    {"no-superblock", no_argument, nullptr, kOwn},
-    {"format", required_argument, nullptr, kOwn},
-    {"hash", required_argument, nullptr, kOwn},
-    {"data-block-size", required_argument, nullptr, kOwn},
-    {"hash-block-size", required_argument, nullptr, kOwn},
-    {"data-blocks", required_argument, nullptr, kOwn},
-    {"salt", required_argument, nullptr, kOwn},
-    {"ignore-corruption", no_argument, nullptr, kOwn},
-    {"restart-on-corruption", no_argument, nullptr, kOwn},
-    {"panic-on-corruption", no_argument, nullptr, kOwn},
-    {"error-as-corruption", no_argument, nullptr, kOwn},
-    {"ignore-zero-blocks", no_argument, nullptr, kOwn},
-    {"check-at-most-once", no_argument, nullptr, kOwn},
-    {"use-tasklets", no_argument, nullptr, kOwn},
-    {"fec-device", required_argument, nullptr, kOwn},
-    {"fec-offset", required_argument, nullptr, kOwn},
-    {"fec-roots", required_argument, nullptr, kOwn},
-    {"root-hash-file", required_argument, nullptr, kOwn},
-    {"cow", required_argument, nullptr, kOwn},
-    {"size", required_argument, nullptr, kOwn},
-    {"chunk", required_argument, nullptr, kOwn},
-    {"transient", no_argument, nullptr, kOwn},
-    {"keep-cow", no_argument, nullptr, kOwn},
-    {"background", no_argument, nullptr, kOwn},
-    // Nodes under /dev, udev and read-ahead are the kernel's; dmsetup's scripts may ask for them.
-    {"addnodeoncreate", no_argument, nullptr, kIgnored},
-    {"addnodeonresume", no_argument, nullptr, kIgnored},
-    {"checks", no_argument, nullptr, kIgnored},
-    {"noopencount", no_argument, nullptr, kIgnored},
-    {"noudevrules", no_argument, nullptr, kIgnored},
-    {"noudevsync", no_argument, nullptr, kIgnored},
-    {"verifyudev", no_argument, nullptr, kIgnored},
-    {"readahead", required_argument, nullptr, kIgnoredWithValue},
-    {"udevcookie", required_argument, nullptr, kIgnoredWithValue},
-    {nullptr, 0, nullptr, 0},
-};
-
 uint64_t number(const char* option, const char* text, uint64_t below) {
     std::optional<uint64_t> value = parse_decimal(text);
     if (!value || *value >= below)
@@ -227,208 +70,206 @@ uint32_t group_id(const char* text) {
     return found->gr_gid;
 }
 
-// One option; false if getopt_long did not know it. `index`: of a long one, in kLong.
-bool take(int letter, int index, Options& options) {
-    switch (letter) {
-        case kOwn:
-            options.own[kLong[index].name] = optarg == nullptr ? "" : optarg;
-            return true;
-        case 'c':
-        case 'C':
-            options.columns = true;
-            return true;
-        case 'f':  // remove's, and mount's
-            options.force = options.foreground = true;
-            return true;
-        case 'G':
-            options.gid = group_id(optarg);
-            return true;
-        case 'h':
-            options.help = true;
-            return true;
-        case 'j':
-            options.major = number32("major", optarg);
-            return true;
-        case 'm':
-            options.minor = number32("minor", optarg);
-            return true;
-        case 'M':
-            options.mode = octal_mode(optarg);
-            return true;
-        case 'n':
-            if (optarg != nullptr)
-                options.count = number("count", optarg, UINT64_MAX);
-            else
-                options.no_table = true;
-            return true;
-        case 'b':
-            options.batch = true;
-            return true;
-        case 'd':
-            options.delay = seconds(optarg);
-            return true;
-        case kDot:
-            options.dot = true;
-            return true;
-        case kSvg:
-            options.svg = optarg;
-            return true;
-        case kHtml:
-            options.html = optarg;
-            return true;
-        case kRoot:
-            options.root = optarg;
-            return true;
-        case 'o':
-            // mount -o a -o b; and dmsetup's last -o counts, but joining does no harm there
-            options.fields = options.fields ? *options.fields + "," + optarg : optarg;
-            return true;
-        case 'O':
-            options.sort = optarg;
-            return true;
-        case 'r':
-            options.readonly = true;
-            return true;
-        case 'S':
-            options.select = optarg;
-            return true;
-        case 'u':
-            options.uuid = optarg;
-            return true;
-        case 'U':
-            options.uid = user_id(optarg);
-            return true;
-        case 'v':
-            options.verbose++;
-            return true;
-        case 'y':
-            return true;
-        case kMount:
-            options.mount = optarg;
-            return true;
-        case kJson:
-            options.json = true;
-            return true;
-        case kTable:
-            options.table = optarg;
-            return true;
-        case kConcise:
-            options.concise = true;
-            return true;
-        case kTarget:
-            options.target = optarg;
-            return true;
-        case kExec:
-            options.exec = optarg;
-            return true;
-        case kTree:
-            options.tree = true;
-            return true;
-        case kHex:
-            options.hex = true;
-            return true;
-        case kShowKeys:
-            options.show_keys = true;
-            return true;
-        case kInactive:
-            options.inactive = true;
-            return true;
-        case kMangleName:
-            options.mangling = parse_mangling(optarg);
-            return true;
-        case kNoHeadings:
-            options.headings = false;
-            return true;
-        case kHeadings:
-            options.headings = std::string(optarg) != "none" && std::string(optarg) != "0";
-            return true;
-        case kNamePrefixes:
-            options.name_prefixes = true;
-            return true;
-        case kUnquoted:
-            options.unquoted = true;
-            return true;
-        case kRows:
-            options.rows = true;
-            return true;
-        case kSeparator:
-            options.separator = optarg;
-            return true;
-        case kCount:
-            options.count = number("count", optarg, UINT64_MAX);
-            return true;
-        case kInterval:
-            options.interval = number("interval", optarg, 1U << 31);
-            return true;
-        case kSetUuid:
-            options.set_uuid = true;
-            return true;
-        case kRetry:
-            options.retry = true;
-            return true;
-        case kDeferred:
-            options.deferred = true;
-            return true;
-        case kNoFlush:
-            options.noflush = true;
-            return true;
-        case kNoLockFs:
-            options.nolockfs = true;
-            return true;
-        case kLazy:
-            options.lazy = true;
-            return true;
-        case kPartScan:
-            options.partscan = true;
-            return true;
-        case kSectorSize:
-            options.sector_size = number32("sector size", optarg);
-            return true;
-        case kConfig:
-            options.config = optarg;
-            return true;
-        case kForeground:
-            options.foreground = true;
-            return true;
-        case kWrite:
-            options.write = true;
-            return true;
-        case kReverse:
-            options.reverse = true;
-            return true;
-        case kVersion:
-            options.version = true;
-            return true;
-        case kList:
-            options.list = true;
-            return true;
-        case kCheck:
-            options.check = true;
-            return true;
-        case kOnto:
-            options.onto = optarg;
-            return true;
-        case kFrom:
-            options.from = number("from", optarg, UINT64_MAX);
-            return true;
-        case kTo:
-            options.to = number("to", optarg, UINT64_MAX);
-            return true;
-        case kToMark:
-            options.to_mark = optarg;
-            return true;
-        case kFindMark:
-            options.find_mark = optarg;
-            return true;
-        case kAfter:
-            options.after = optarg;
-            return true;
-        case kIgnored:
-        case kIgnoredWithValue:
-            return true;
-        default:
-            return false;
-    }
+// What an option does. `value`: what was given with it, or nullptr.
+struct Known;
+using Take = void (*)(Options& options, const Known& known, const char* value);
+
+struct Known {
+    const char* name;
+    char letter;  // 0: none
+    int has_value;
+    Take take;
+};
+
+template <auto kMember>
+void set(Options& options, const Known&, const char*) {
+    options.*kMember = true;
+}
+template <auto kMember>
+void keep(Options& options, const Known&, const char* value) {
+    options.*kMember = value;
+}
+template <auto kMember>
+void count(Options& options, const Known& known, const char* value) {
+    options.*kMember = number(known.name, value, UINT64_MAX);
+}
+template <auto kMember>
+void count32(Options& options, const Known& known, const char* value) {
+    options.*kMember = number32(known.name, value);
+}
+// A few commands' own: they read it by its name.
+void own(Options& options, const Known& known, const char* value) {
+    options.own[known.name] = value == nullptr ? "" : value;
+}
+void ignored(Options&, const Known&, const char*) {}
+
+void no_headings(Options& options, const Known&, const char*) { options.headings = false; }
+void headings(Options& options, const Known&, const char* value) {
+    const std::string_view kind = value;
+    options.headings = kind != "none" && kind != "0";
+}
+void fields(Options& options, const Known&, const char* value) {
+    // mount -o a -o b; and dmsetup's last -o counts, but joining does no harm there
+    options.fields = options.fields ? *options.fields + "," + value : value;
+}
+void force(Options& options, const Known&, const char*) {  // remove's, and mount's
+    options.force = options.foreground = true;
+}
+void no_table(Options& options, const Known&, const char* value) {
+    if (value != nullptr)
+        options.count = number("count", value, UINT64_MAX);  // of top
+    else
+        options.no_table = true;
+}
+
+constexpr int kNone = no_argument, kValue = required_argument;
+
+const Known kKnown[] = {
+    {"mount", 0, kValue, keep<&Options::mount>},
+    {"uuid", 'u', kValue, keep<&Options::uuid>},
+    {"major", 'j', kValue, count32<&Options::major>},
+    {"minor", 'm', kValue, count32<&Options::minor>},
+    {"select", 'S', kValue, keep<&Options::select>},
+    {"manglename", 0, kValue,
+     [](Options& options, const Known&, const char* value) { options.mangling = parse_mangling(value); }},
+
+    {"json", 0, kNone, set<&Options::json>},
+    {"columns", 'c', kNone, set<&Options::columns>},
+    {"noheadings", 0, kNone, no_headings},
+    {"headings", 0, kValue, headings},
+    {"nameprefixes", 0, kNone, set<&Options::name_prefixes>},
+    {"unquoted", 0, kNone, set<&Options::unquoted>},
+    {"rows", 0, kNone, set<&Options::rows>},
+    {"options", 'o', kValue, fields},
+    {"sort", 'O', kValue, keep<&Options::sort>},
+    {"separator", 0, kValue, keep<&Options::separator>},
+    {"count", 0, kValue, count<&Options::count>},
+    {"interval", 0, kValue,
+     [](Options& options, const Known& known, const char* value) {
+         options.interval = number(known.name, value, 1U << 31);
+     }},
+    {"tree", 0, kNone, set<&Options::tree>},
+    {"concise", 0, kNone, set<&Options::concise>},
+    {"showkeys", 0, kNone, set<&Options::show_keys>},
+    {"inactive", 0, kNone, set<&Options::inactive>},
+    {"target", 0, kValue, keep<&Options::target>},
+    {"exec", 0, kValue, keep<&Options::exec>},
+    {"verbose", 'v', kNone, [](Options& options, const Known&, const char*) { options.verbose++; }},
+
+    {"table", 0, kValue, keep<&Options::table>},
+    {"notable", 'n', kNone, no_table},
+    {"readonly", 'r', kNone, set<&Options::readonly>},
+    {"read-only", 0, kNone, set<&Options::readonly>},
+    {"setuuid", 0, kNone, set<&Options::set_uuid>},
+    {"force", 'f', kNone, force},
+    {"retry", 0, kNone, set<&Options::retry>},
+    {"deferred", 0, kNone, set<&Options::deferred>},
+    {"noflush", 0, kNone, set<&Options::noflush>},
+    {"nolockfs", 0, kNone, set<&Options::nolockfs>},
+    {"uid", 'U', kValue,
+     [](Options& options, const Known&, const char* value) { options.uid = user_id(value); }},
+    {"gid", 'G', kValue,
+     [](Options& options, const Known&, const char* value) { options.gid = group_id(value); }},
+    {"mode", 'M', kValue,
+     [](Options& options, const Known&, const char* value) { options.mode = octal_mode(value); }},
+
+    {"hex", 0, kNone, set<&Options::hex>},
+
+    {"foreground", 0, kNone, set<&Options::foreground>},
+    {"lazy", 0, kNone, set<&Options::lazy>},
+    {"partscan", 0, kNone, set<&Options::partscan>},
+    {"config", 0, kValue, keep<&Options::config>},
+    {"sector-size", 0, kValue, count32<&Options::sector_size>},
+
+    {"write", 0, kNone, set<&Options::write>},
+    {"reverse", 0, kNone, set<&Options::reverse>},
+    {"dot", 0, kNone, set<&Options::dot>},
+
+    {"list", 0, kNone, set<&Options::list>},
+    {"check", 0, kNone, set<&Options::check>},
+    {"onto", 0, kValue, keep<&Options::onto>},
+    {"from", 0, kValue, count<&Options::from>},
+    {"to", 0, kValue, count<&Options::to>},
+    {"to-mark", 0, kValue, keep<&Options::to_mark>},
+    {"find-mark", 0, kValue, keep<&Options::find_mark>},
+    {"after", 0, kValue, keep<&Options::after>},
+
+    {"batch", 'b', kNone, set<&Options::batch>},
+    {"delay", 'd', kValue,
+     [](Options& options, const Known&, const char* value) { options.delay = seconds(value); }},
+    {"svg", 0, kValue, keep<&Options::svg>},
+    {"html", 0, kValue, keep<&Options::html>},
+    {"root", 0, kValue, keep<&Options::root>},
+
+    // verity's
+    {"hash-offset", 0, kValue, own},
+    {"no-superblock", 0, kNone, own},
+    {"format", 0, kValue, own},
+    {"hash", 0, kValue, own},
+    {"data-block-size", 0, kValue, own},
+    {"hash-block-size", 0, kValue, own},
+    {"data-blocks", 0, kValue, own},
+    {"salt", 0, kValue, own},
+    {"ignore-corruption", 0, kNone, own},
+    {"restart-on-corruption", 0, kNone, own},
+    {"panic-on-corruption", 0, kNone, own},
+    {"error-as-corruption", 0, kNone, own},
+    {"ignore-zero-blocks", 0, kNone, own},
+    {"check-at-most-once", 0, kNone, own},
+    {"use-tasklets", 0, kNone, own},
+    {"fec-device", 0, kValue, own},
+    {"fec-offset", 0, kValue, own},
+    {"fec-roots", 0, kValue, own},
+    {"root-hash-file", 0, kValue, own},
+    // those about COW files
+    {"cow", 0, kValue, own},
+    {"size", 0, kValue, own},
+    {"chunk", 0, kValue, own},
+    {"transient", 0, kNone, own},
+    {"keep-cow", 0, kNone, own},
+    {"background", 0, kNone, own},
+
+    {"help", 'h', kNone, set<&Options::help>},
+    {"version", 0, kNone, set<&Options::version>},
+    {"yes", 'y', kNone, ignored},
+    // Nodes under /dev, udev and read-ahead are the kernel's; dmsetup's scripts may ask for them.
+    {"addnodeoncreate", 0, kNone, ignored},
+    {"addnodeonresume", 0, kNone, ignored},
+    {"checks", 0, kNone, ignored},
+    {"noopencount", 0, kNone, ignored},
+    {"noudevrules", 0, kNone, ignored},
+    {"noudevsync", 0, kNone, ignored},
+    {"verifyudev", 0, kNone, ignored},
+    {"readahead", 0, kValue, ignored},
+    {"udevcookie", 0, kValue, ignored},
+};
+
+constexpr char kShort[] = "bcCd:fG:hj:m:M:no:O:rS:u:U:vy";
+// In `top`, -n has a number, as in top(1).
+constexpr char kShortOfTop[] = "bcCd:fG:hj:m:M:n:o:O:rS:u:U:vy";
+
+// What getopt_long answers for the first of kKnown, given by its name: no letter.
+constexpr int kFirstByName = 256;
+
+const option* long_options() {
+    static const std::vector<option> all = [] {
+        std::vector<option> options;
+        for (const Known& known : kKnown)
+            options.push_back(
+                {known.name, known.has_value, nullptr, kFirstByName + static_cast<int>(&known - kKnown)});
+        options.push_back({nullptr, 0, nullptr, 0});
+        return options;
+    }();
+    return all.data();
+}
+
+// The option that getopt_long found; nullptr if it did not know it.
+const Known* found(int answer) {
+    if (answer >= kFirstByName) return &kKnown[answer - kFirstByName];
+    if (answer == 'C') answer = 'c';
+    for (const Known& known : kKnown)
+        if (known.letter == answer) return &known;
+    return nullptr;
 }
 
 // What the command will be, before it is known how to read its options.
@@ -437,7 +278,7 @@ std::string command_of(int argc, char** argv) {
     copy.push_back(nullptr);
     optind = 0;
     opterr = 0;
-    while (getopt_long(argc, copy.data(), kShort, kLong, nullptr) != -1) {
+    while (getopt_long(argc, copy.data(), kShort, long_options(), nullptr) != -1) {
     }
     opterr = 1;
     return optind < argc ? copy[static_cast<size_t>(optind)] : "";
@@ -451,9 +292,11 @@ CommandLine parse_command_line(int argc, char** argv) {
         line.options.mangling = parse_mangling(mode);
     const char* letters = command_of(argc, argv) == "top" ? kShortOfTop : kShort;
     optind = 0;
-    int letter, index = 0;
-    while ((letter = getopt_long(argc, argv, letters, kLong, &index)) != -1)
-        if (!take(letter, index, line.options)) throw Refused(EINVAL, "");
+    for (int answer; (answer = getopt_long(argc, argv, letters, long_options(), nullptr)) != -1;) {
+        const Known* known = found(answer);
+        if (known == nullptr) throw Refused(EINVAL, "");
+        known->take(line.options, *known, optarg);
+    }
     if (optind < argc) line.command = argv[optind++];
     line.arguments.assign(argv + optind, argv + argc);
     return line;

@@ -1,5 +1,5 @@
 // The options of the dmfs command. As with dmsetup, they may stand before or
-// behind the command's name and between its arguments, long ones may be shortened
+// after the command's name and between its arguments, long ones may be shortened
 // while they are unambiguous, and every command takes every option.
 
 #pragma once
@@ -70,7 +70,7 @@ struct Options {
 struct CommandLine {
     Options options;
     std::string command;                 // empty: none was given
-    std::vector<std::string> arguments;  // behind the command
+    std::vector<std::string> arguments;  // after the command
 };
 
 // Throws Refused; what getopt_long itself finds wrong it has said on stderr, and

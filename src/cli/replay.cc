@@ -144,7 +144,7 @@ bool is_mark(const Record& record, const std::string& text) {
     return (record.entry.flags & write_log::kMark) != 0 && record.entry.mark == text;
 }
 
-// The first mark of this text, at entry `from` or behind it. Throws Refused.
+// The first mark of this text, at entry `from` or after it. Throws Refused.
 Record mark_in(Log& log, const std::string& text, uint64_t from) {
     std::optional<Record> found;
     log.each([&](const Record& record) {
@@ -172,7 +172,7 @@ Range range_of(Log& log, const Options& options) {
     };
     if (options.to && options.to_mark)
         throw Refused(EINVAL, "two ends were given", "either --to or --to-mark");
-    // Right behind the last there is nothing, yet.
+    // Right after the last there is nothing, yet.
     if (range.from == 0 || range.from > entries + 1) refuse(range.from);
     if (options.to && (*options.to == 0 || *options.to > entries)) refuse(*options.to);
     if (options.to && *options.to < range.from)
@@ -279,7 +279,7 @@ std::function<bool(const Record&)> points_of(const Options& options) {
     return [=](const Record& record) { return every || (record.entry.flags & flags) != 0; };
 }
 
-// Runs the shell's COMMAND with the file's name behind it; its exit code.
+// Runs the shell's COMMAND with the file's name after it; its exit code.
 int run_command(const std::string& command, const std::string& file, const Record& record) {
     ::setenv("DMFS_ENTRY", std::to_string(record.number).c_str(), 1);
     ::setenv("DMFS_WHAT", write_log::words_of(record.entry.flags).c_str(), 1);

@@ -51,9 +51,9 @@ struct Rates {
     std::optional<double> utilisation;  // of 1
 };
 
-// Of the files `stats` and `inflight`. A column that is missing counts 0.
+// Reads the files `stats` and `inflight`. A column that is missing counts 0.
 VolumeCounters parse_counters(std::string_view stats, std::string_view inflight);
-// Of an answer to @stats_print: the sum of its lines. Nothing where it is none.
+// The sum of the lines of an answer to @stats_print. Nothing where it is none.
 std::optional<RegionCounters> parse_region(std::string_view answer);
 
 // A region of a killed top, as @stats_list shows it.
@@ -64,7 +64,7 @@ struct ListedRegion {
 };
 std::vector<ListedRegion> parse_regions(std::string_view answer);
 
-// Of each volume that is in both. Counters that went back (the volume was made anew)
+// The rates of each volume that is in both. Counters that went back (the volume was made anew)
 // count from 0.
 std::vector<Rates> rates_between(const Sample& before, const Sample& now);
 

@@ -55,7 +55,7 @@ std::optional<std::string> Regions::ask(const std::string& name, const std::stri
     }
 }
 
-// Of tops that were killed. What belongs to one that runs stays.
+// Removes the regions of tops that were killed. What belongs to one that runs stays.
 void Regions::remove_dead(const std::string& name) {
     std::optional<std::string> list = ask(name, std::string("@stats_list ") + kProgram);
     if (!list) {

@@ -66,7 +66,7 @@ DMFS_INLINE void weave_lanes(const Vector& a, const Vector& b, Vector& woven,
     woven = __builtin_shufflevector(a, b, woven_word<kFirst, kStep>(kLane, sizeof...(kLane))...);
 }
 
-// Of each quarter of a and b: their low or high words in turn, or pairs of words.
+// Takes from each quarter of a and b their low or high words in turn, or pairs of words.
 template <int kFirst, int kStep, class Vector>
 DMFS_INLINE void weave(const Vector& a, const Vector& b, Vector& woven) {
     weave_lanes<kFirst, kStep>(a, b, woven, std::make_integer_sequence<int, sizeof(Vector) / 4>());

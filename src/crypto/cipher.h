@@ -55,7 +55,7 @@ const CipherType* find_cipher(std::string_view name);  // or nullptr
 class SectorCipher {
   public:
     virtual ~SectorCipher() = default;
-    // Of one IV; 0: the mode needs none.
+    // The size of one IV; 0: the mode needs none.
     virtual size_t iv_bytes() const = 0;
     // `sectors` sectors of `sector_bytes` (some whole blocks; 16 or more with adiantum), each
     // with the next `iv_bytes()` of `ivs`. A whole request in one call is the fastest.

@@ -34,7 +34,7 @@ class NhPoly1305 {
     static constexpr size_t kKeyBytes = 16 + kNhKeyBytes;
 
     explicit NhPoly1305(const std::byte* key);
-    // Of any number of bytes; as if zeros filled the last 16.
+    // Hashes any number of bytes, as if zeros filled the last 16.
     Uint128 hash(const std::byte* bytes, size_t count) const;
 
   private:

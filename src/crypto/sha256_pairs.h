@@ -29,7 +29,7 @@ class Sha256Pairs {
   private:
     using State = std::array<uint32_t, 8>;
 
-    State begun_;                    // behind the whole blocks of `before`
+    State begun_;                    // after the whole blocks of `before`
     std::vector<std::byte> before_;  // what is left of it
     std::vector<std::byte> behind_;
     uint64_t bytes_around_;  // of both

@@ -112,7 +112,7 @@ class Search {
         for (const std::string& source : parts_of(mount.source, ':'))  // bcachefs names several
             if (std::string own = below_path(source, depth + 1); !own.empty()) return own;
         if (mount.type != "btrfs") return {};
-        // Of several devices only one is named.
+        // Where there are several devices only one is named.
         const std::string name = std::filesystem::path(mount.source).filename();
         std::error_code error;
         for (const auto& each : std::filesystem::directory_iterator("/sys/fs/btrfs", error))
@@ -127,7 +127,7 @@ class Search {
             std::string key = option.substr(0, value);
             if (key != "lowerdir" && key != "upperdir" && key != "lowerdir+" && key != "datadir+") continue;
             for (const std::string& layer : parts_of(option.substr(value + 1), ':')) {
-                if (layer.empty()) continue;  // data layers stand behind ::
+                if (layer.empty()) continue;  // data layers stand after ::
                 std::string own = layer.starts_with('/') ? below_path(layer, depth + 1) : anywhere(depth);
                 if (!own.empty()) return own;
             }

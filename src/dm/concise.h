@@ -5,7 +5,7 @@
 //
 // A newline that follows no comma ends a volume too, so a file may give each its
 // own line. uuid, minor and flags (ro or rw) may be empty, and a volume without a
-// table ends behind its flags. A backslash quotes the byte behind it: a comma, a
+// table ends after its flags. A backslash quotes the byte after it: a comma, a
 // semicolon, a backslash of a name or of a table line.
 
 #pragma once

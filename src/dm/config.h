@@ -17,7 +17,7 @@
 //     """
 //
 // Volumes are made in the order of the file: one that stands on another stands
-// behind it. (Any order could be sorted out only by understanding every target's
+// after it. (Any order could be sorted out only by understanding every target's
 // words.) But a merge begins with its volume, and every other snapshot of its origin
 // has to be there by then: volumes of snapshot-merge are made last, and what stands
 // on them. A volume without a table is made empty.

@@ -147,7 +147,7 @@ uint64_t filesystem_of(const struct statx& known) {
     return makedev(known.stx_dev_major, known.stx_dev_minor);
 }
 
-// What `part` of an open folder is; a link is not followed. `folder`: what has more parts behind
+// What `part` of an open folder is; a link is not followed. `folder`: what has more parts after
 // it, so that what is mounted on demand is mounted.
 int open_part(int at, const std::string& part, bool folder) {
     constexpr int kFlags = O_PATH | O_NOFOLLOW | O_CLOEXEC;

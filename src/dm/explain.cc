@@ -35,7 +35,7 @@ class Explainer {
         const std::vector<Table::Row>& rows = table.rows();
         Sector end = std::min(table.size(), sector + count);
         auto behind = [](Sector at, const Table::Row& row) { return at < row.start; };
-        auto first = std::upper_bound(rows.begin(), rows.end(), sector, behind);  // the row behind it
+        auto first = std::upper_bound(rows.begin(), rows.end(), sector, behind);  // the row after it
         for (auto i = static_cast<size_t>(first - rows.begin()) - 1; i < rows.size(); i++) {
             Sector from = std::max(sector, rows[i].start), to = std::min(end, rows[i].start + rows[i].length);
             if (rows[i].start >= end) break;

@@ -32,7 +32,7 @@ Outcome check_none_waits(const Volume& volume) {
                    "resume it, or clear that table");
 }
 
-// Whose single row is a snapshot-origin over `origin`; or nullptr.
+// The volume whose single row is a snapshot-origin over `origin`; or nullptr.
 std::shared_ptr<Volume> Snapshots::seen_through(const Volume& origin) const {
     for (const std::shared_ptr<Volume>& volume : dm_.volumes().volumes())
         if (std::shared_ptr<Table> table = volume->live(); only_row(table, "snapshot-origin"))
@@ -55,7 +55,7 @@ bool Snapshots::has_snapshots(const Device& origin) const {
     return false;
 }
 
-// Of a volume that shows an origin.
+// Refuses where the origin that a volume shows has snapshots.
 Outcome Snapshots::check_no_snapshots(const Volume& volume) const {
     std::shared_ptr<Table> table = volume.live();
     if (!only_row(table, "snapshot-origin") || !has_snapshots(*table->devices().front())) return {};
@@ -173,7 +173,7 @@ Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted)
 // Without snapshots an origin's volume is again what it was before there was one.
 Task<Outcome> Snapshots::make_single(std::shared_ptr<Volume> origin, Cancel* cancel) {
     std::shared_ptr<Volume> volume = seen_through(*origin);
-    // Of that name, as snapshot() made it, whatever the volume is called by now.
+    // It still has the name that snapshot() gave it, whatever the volume is called by now.
     if (!volume || !origin->name().ends_with(kReal) || has_snapshots(*origin)) co_return Outcome();
     // Whoever copied for the last snapshot may be about to let go of it.
     for (int step = 0;; step++) {
@@ -312,7 +312,7 @@ bool is_snapshot(const Volume& volume) {
 
 }  // namespace
 
-// Of what fork made, NAME-LOW for each LOW, whatever became of their tables since.
+// What fork made, NAME-LOW for each LOW, whatever became of their tables since.
 std::vector<std::shared_ptr<Volume>> Snapshots::parts(const std::string& prefix) const {
     std::vector<std::shared_ptr<Volume>> parts;
     for (const std::shared_ptr<Volume>& volume : dm_.volumes().volumes()) {

@@ -30,7 +30,7 @@ class DeviceMapper;
 
 // Whether `verb` is one of these requests.
 bool is_snapshot_request(const std::string& verb);
-// Whose table a merge of this snapshot exchanges: the volume's that shows its origin, or its own.
+// The volume whose table a merge of this snapshot exchanges: that which shows its origin, or itself.
 std::shared_ptr<Volume> merges_into(DeviceMapper* dm, const std::shared_ptr<Volume>& snapshot);
 // `words`: the request, the verb first. `folder`: where relative paths begin.
 Task<Outcome> snapshot_request(DeviceMapper* dm, std::shared_ptr<Volume> volume, std::vector<Word> words,

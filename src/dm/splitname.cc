@@ -4,7 +4,7 @@ namespace dmfs {
 
 namespace {
 
-// The part that begins at `at`; moves `at` behind the '-' that ends it.
+// The part that begins at `at`; moves `at` after the '-' that ends it.
 std::string take_part(std::string_view name, size_t& at) {
     std::string part;
     for (; at < name.size(); at++) {

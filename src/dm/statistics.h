@@ -85,7 +85,7 @@ class Statistics final : public Watcher {
         Share share;  // gives back what follows
         Region region;
         std::vector<Area> areas;
-        std::vector<uint64_t> histograms;  // of all areas, one behind the other
+        std::vector<uint64_t> histograms;  // of all areas, one after the other
         // Requests under way when it was made are not its own.
         int64_t since_ns = 0;
 

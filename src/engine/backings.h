@@ -24,7 +24,7 @@ struct InlineCall;
 // A thread that makes calls itself (InlineTurn), and what it is at.
 struct alignas(64) InlineSlot {
     static constexpr uint64_t kLent = uint64_t{1} << 63;
-    static constexpr uint64_t kHeld = uint64_t{1} << 62;  // being looked at: the call ends behind that
+    static constexpr uint64_t kHeld = uint64_t{1} << 62;  // being looked at: the call ends after that
     // Odd: within a call. Counts, so that a call that is seen twice is late; kLent: it was late,
     // and its turn was given to another.
     std::atomic<uint64_t> state{0};

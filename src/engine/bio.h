@@ -45,7 +45,7 @@ struct Bio {
     size_t bytes() const { return bytes_of(count); }
     bool has_data() const { return op == Op::read || op == Op::write; }
 
-    // `length` sectors of it, from `from` sectors behind its start.
+    // `length` sectors of it, from `from` sectors after its start.
     Bio part(Sector from, Sector length) const {
         Bio bio = *this;
         bio.sector += from;

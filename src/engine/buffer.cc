@@ -96,7 +96,7 @@ Buffer Buffer::aside(const std::byte* data, size_t bytes) {
     }
     munlock(block, bytes);
     memcpy(block, data, bytes);
-    // Of shared memory this forgets the mapping, not the data.
+    // Where memory is shared this forgets the mapping, not the data.
     madvise(block, bytes, MADV_DONTNEED);
     buffer.data_ = static_cast<std::byte*>(block);
     buffer.size_class_ = kAside;

@@ -101,7 +101,7 @@ class Executor {
     Blocking& operating() const { return *operating_; }
 
     Backings& backings() const { return *backings_; }
-    // Of a call that does not come back.
+    // For a call that does not come back.
     void return_inline_turn() { inline_turns_.fetch_add(1, std::memory_order_relaxed); }
 
   private:
@@ -109,7 +109,7 @@ class Executor {
     friend struct Spawned;
     std::atomic<size_t> running_{0};
     std::atomic<int> inline_turns_{0};
-    std::unique_ptr<Backings> backings_;  // behind all that follows: their threads use it
+    std::unique_ptr<Backings> backings_;  // after all that follows: their threads use it
     std::unique_ptr<Workers> workers_ = std::make_unique<Workers>(0);
     std::unique_ptr<Blocking> blocking_ = std::make_unique<Blocking>(0);
     std::unique_ptr<Blocking> operating_ = std::make_unique<Blocking>(0);

@@ -267,7 +267,7 @@ Status FileDevice::failed(const Bio& bio, int error) const {
 // A file may have grown.
 bool FileDevice::beyond(const Bio& bio) { return bio.end() > seen_size() && bio.end() > size(); }
 
-// Of one that was killed nothing more is begun: where a call of it hung its client has had the answer,
+// A request that was killed begins nothing more: where a call of it hung its client has had the answer,
 // and what others wrote since then is newer.
 Task<Status> FileDevice::io(Bio bio) {
     if (is_cancelled(bio.cancel)) return Task<Status>::ready(Status(EINTR));
@@ -410,7 +410,7 @@ Task<Status> FileDevice::operate_later(Operation operation, Bio bio) {
     }
 }
 
-// Of one that was killed nothing more is begun; but the error of a sync is told all the same: a volume
+// A request that was killed begins nothing more; but the error of a sync is told all the same: a volume
 // keeps it for the next. That a filesystem lacks an operation is no failure of the disk.
 Status FileDevice::operated(const Operation& operation, int64_t result, const Bio& bio) const {
     const bool failed_sync =

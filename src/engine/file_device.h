@@ -51,7 +51,7 @@ class FileDevice final : public Device, public std::enable_shared_from_this<File
     ~FileDevice() override;
 
     Task<Status> io(Bio bio) override;
-    // Of a file on a server: what was seen last, unless this thread may hang (Blocking).
+    // A file on a server has the size that was seen last, unless this thread may hang (Blocking).
     Sector size() const override;
     Limits limits() const override { return limits_; }
     Extent extent(Sector at, Look& look) override;
@@ -75,7 +75,7 @@ class FileDevice final : public Device, public std::enable_shared_from_this<File
     Operation fallocation(int mode, const Bio& bio) const;
     Operation transfer_operation(const Bio& bio) const;
     Task<Status> transfer(Bio bio);
-    // What of `bio` stands behind its first `done` bytes.
+    // What of `bio` stands after its first `done` bytes.
     Task<Status> transfer_rest(Bio bio, size_t done);
     Task<Status> go_on(Bio bio);
     Task<Status> look_and_go_on(Bio bio);

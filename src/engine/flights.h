@@ -25,7 +25,7 @@ namespace dmfs {
 
 class Flights {
   public:
-    // Of one device; it is one of the 512 of a mount that threads can make at a time.
+    // The most of one device; each is one of the 512 of a mount that threads can make at a time.
     static constexpr size_t kMost = 32;
 
     // `remote`: a server is asked, so it is slow from the start. `owner` gives what keeps the
@@ -96,7 +96,7 @@ class Flights {
     int64_t last_landed_ns_ = 0;
     WaitQueue overlapping_;  // for those that are abandoned
 
-    // Of look() alone.
+    // Only look() uses these.
     int quiet_looks_ = 0;
     bool said_ = false;
 };

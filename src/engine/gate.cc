@@ -7,7 +7,7 @@ Task<Status> Gate::enter_or_wait(Cancel* cancel) {
 }
 
 void Gate::open() {
-    // Under the queue's mutex: nobody can look, find it closed, and begin to wait behind this.
+    // Under the queue's mutex: nobody can look, find it closed, and begin to wait after this.
     outside_.wake_all(kOk, [this] { state_.fetch_and(~kClosed, std::memory_order_acq_rel); });
 }
 

@@ -19,7 +19,7 @@ namespace dmfs {
 
 class Holding {
   public:
-    // Of what `fd` has open. Throws Refused: EBUSY, with who has it where that can be known. May
+    // Holds what `fd` has open. Throws Refused: EBUSY, with who has it where that can be known. May
     // wait for a server that never answers, and waits a moment for one who is about to go.
     static std::shared_ptr<Holding> of(int fd, const Identity& which, const std::string& name, bool block);
 
@@ -28,7 +28,7 @@ class Holding {
     Holding& operator=(const Holding&) = delete;
     ~Holding();
 
-    // Of a block device: writable where that may be. The kernel lets nobody else punch holes.
+    // A block device's: writable where that may be. The kernel lets nobody else punch holes.
     int fd() const { return fd_; }
 
   private:

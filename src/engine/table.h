@@ -21,8 +21,8 @@ namespace dmfs {
 
 class Volume;
 
-// Whose events the targets of a table raise: it may be put below another volume than the one
-// it was made for (Volume::insert).
+// The volume whose events the targets of a table raise. The table may be put below another volume
+// than the one it was made for (Volume::insert).
 class TableOwner {
   public:
     explicit TableOwner(std::weak_ptr<Volume> volume) : volume_(std::move(volume)) {}
@@ -54,8 +54,8 @@ struct TableSource {
 class Table {
   public:
     // Rows "START LENGTH TARGET WORDS...", one a line; empty lines and what follows
-    // a # are passed over, as dmsetup does. Throws Refused with the place. Of a
-    // partial text without rows: nullptr.
+    // a # are passed over, as dmsetup does. Throws Refused with the place. A
+    // partial text without rows gives nullptr.
     static std::shared_ptr<Table> build(std::string_view text, const TableSource& source);
 
     void belongs_to(std::weak_ptr<Volume> volume) {

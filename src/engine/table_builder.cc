@@ -55,7 +55,7 @@ class RowScanner {
         at_ = at;
         return true;
     }
-    // The words behind it, of which a # begins a comment.
+    // The words after it, of which a # begins a comment.
     std::vector<Word> rest() const {
         std::vector<Word> words = split_words(without_comment(line_.substr(at_)));
         for (Word& word : words) word.column += at_;

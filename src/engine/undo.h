@@ -27,7 +27,7 @@ class Undo {
     void add(Step step) { steps_.push_back(std::move(step)); }
 
     // Awaits `work`. Where it is refused, all steps are taken back: one that fails keeps no other
-    // from it, and is told behind the refusal.
+    // from it, and is told after the refusal.
     Task<Outcome> unless_done(Task<Outcome> work);
 
   private:

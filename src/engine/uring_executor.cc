@@ -154,7 +154,7 @@ class UringExecutor final : public Executor {
     io_uring ring_{};
     int error_;
     std::mutex mutex_;
-    // What was written before a push is read behind its completion. The kernel sees to
+    // What was written before a push is read after its completion. The kernel sees to
     // that order; the language, and the thread sanitizer, know only this one.
     std::atomic<bool> handed_over_{false};
     std::vector<std::coroutine_handle<>> posted_;   // under the mutex

@@ -22,7 +22,7 @@ Task<Outcome> Volume::load(std::shared_ptr<Table> table, Cancel* cancel) {
 }
 
 Outcome Volume::make_inactive(std::shared_ptr<Table> table) {
-    std::shared_ptr<Table> old;  // destroyed behind the guard
+    std::shared_ptr<Table> old;  // destroyed after the guard
     std::lock_guard guard(space_.mutex_);
     Outcome refused = unfit(*table);
     if (refused) return refused;
@@ -197,7 +197,7 @@ Task<Status> Volume::go_on(std::shared_ptr<Volume> self, std::shared_ptr<Table> 
 // The exchange of tables.
 
 void Volume::Arrival::end() {
-    std::shared_ptr<Table> gone;  // destroyed behind the guard
+    std::shared_ptr<Table> gone;  // destroyed after the guard
     std::lock_guard guard(volume.space_.mutex_);
     gone = std::move(volume.incoming_);
 }

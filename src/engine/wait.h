@@ -111,7 +111,7 @@ class WaitQueue {
     // does not wait.
     std::coroutine_handle<> take_locked(Waiter& waiter, Status result = kOk);
     // The first, whom the caller is to resume: what he does next is worth less than another thread's
-    // turn. Null if nobody waits. Those behind him can be cancelled meanwhile.
+    // turn. Null if nobody waits. Those after him can be cancelled meanwhile.
     std::coroutine_handle<> take_first();
 
     // Runs `act` under the queue's mutex.

@@ -83,7 +83,7 @@ class Areas {
     // How many chunks a device needs on which so many exceptions fit: each area is there before the
     // one before it is full.
     uint64_t chunks_for(uint64_t exceptions) const { return 2 + exceptions + exceptions / entries_; }
-    // Where data begin: behind the header and the first area.
+    // Where data begin: after the header and the first area.
     static constexpr Chunk kFirstData = 2;
 
   private:

@@ -13,7 +13,7 @@
 //     88   salt             256 bytes
 //     344  nothing          168 bytes
 //
-// The tree begins with the first hash block behind it. The root digest is not in it: it
+// The tree begins with the first hash block after it. The root digest is not in it: it
 // has to come from where it can be trusted.
 //
 // Nothing here does I/O. Refused (EBADMSG) says what is wrong with bytes that are none.

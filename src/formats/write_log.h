@@ -8,7 +8,7 @@
 //                      its data
 //                      ...
 //
-// Entries count from 1. The super is rewritten for marks and FUA writes: what stands behind
+// Entries count from 1. The super is rewritten for marks and FUA writes: what stands after
 // its number of entries is not part of the log yet.
 //
 // Nothing here does I/O. Refused (EBADMSG) says what is wrong with bytes that are no log.
@@ -42,7 +42,7 @@ struct DiskSuper {
     le64 magic;
     le64 version;
     le64 entries;
-    le32 sectorsize;  // behind it, in the kernel, four bytes that mean nothing
+    le32 sectorsize;  // after it, in the kernel, four bytes that mean nothing
 };
 static_assert(sizeof(DiskSuper) == 28);
 
@@ -66,7 +66,7 @@ struct Entry {
     uint64_t flags = 0;
     std::string mark;
 
-    // Blocks of data behind it in the log.
+    // Blocks of data after it in the log.
     uint64_t data_sectors() const { return (flags & kDiscard) != 0 ? 0 : sectors; }
 };
 

@@ -45,68 +45,83 @@ std::string request_name(Kind kind, const std::string& text) {
 
 }  // namespace
 
+std::string Controls::answer(Node node) {
+    std::lock_guard guard(mutex_);
+    auto found = answers_.find(node);
+    return found == answers_.end() ? std::string() : found->second;
+}
+
+std::string Controls::last_error(uint64_t id) {
+    std::lock_guard guard(mutex_);
+    auto found = errors_.find(id);
+    return found == errors_.end() ? std::string() : found->second;
+}
+
 std::string Controls::text(Node node, Volume* volume) {
-    if (volume == nullptr) switch (node.kind) {
-            case Kind::version:
-                return version_text();
-            case Kind::targets:
-                return targets_text();
-            case Kind::log:
-                return log_text();
-            case Kind::options:
-                return options_text_;
-            case Kind::graph:
-                return graph_text(dm_.volumes());
-            case Kind::keyring:
-                return keyring_text();
-            case Kind::error:
-            case Kind::reverse:
-                break;
-            default:
-                return {};
-        }
-    auto kept = [&](auto& texts, auto key) {
-        std::lock_guard guard(mutex_);
-        auto found = texts.find(key);
-        return found == texts.end() ? std::string() : found->second;
-    };
+    return volume == nullptr ? text_of_mount(node) : text_of_volume(node, *volume);
+}
+
+std::string Controls::text_of_mount(Node node) {
+    switch (node.kind) {
+        case Kind::version:
+            return version_text();
+        case Kind::targets:
+            return targets_text();
+        case Kind::log:
+            return log_text();
+        case Kind::options:
+            return options_text_;
+        case Kind::graph:
+            return graph_text(dm_.volumes());
+        case Kind::keyring:
+            return keyring_text();
+        case Kind::error:
+            return last_error(node.id);
+        case Kind::reverse:
+            return answer(node);
+        default:
+            return {};
+    }
+}
+
+std::string Controls::text_of_volume(Node node, const Volume& volume) {
     switch (node.kind) {
         case Kind::table:
-            return table_text(*volume, Which::live);
+            return table_text(volume, Which::live);
         case Kind::inactive:
-            return table_text(*volume, Which::inactive);
+            return table_text(volume, Which::inactive);
         case Kind::showkeys:
-            return showkeys_text(*volume, Which::live);
+            return showkeys_text(volume, Which::live);
         case Kind::inactive_showkeys:
-            return showkeys_text(*volume, Which::inactive);
+            return showkeys_text(volume, Which::inactive);
         case Kind::state:
-            return state_text(*volume);
+            return state_text(volume);
         case Kind::status:
-            return status_text(*volume, Which::live);
+            return status_text(volume, Which::live);
         case Kind::inactive_status:
-            return status_text(*volume, Which::inactive);
+            return status_text(volume, Which::inactive);
         case Kind::measure:
-            return measure_text(*volume);
+            return measure_text(volume);
         case Kind::info:
-            return info_text(*volume);
+            return info_text(volume);
         case Kind::message:
         case Kind::explain:
         case Kind::reverse:
-            return kept(answers_, node);
+            return answer(node);
         case Kind::error:
-            return kept(errors_, node.id);
+            return last_error(node.id);
         case Kind::uuid:
-            return volume->uuid().empty() ? "" : volume->uuid() + "\n";
+            return volume.uuid().empty() ? "" : volume.uuid() + "\n";
         case Kind::deps:
-            return deps_text(*volume, Which::live);
+            return deps_text(volume, Which::live);
         case Kind::inactive_deps:
-            return deps_text(*volume, Which::inactive);
+            return deps_text(volume, Which::inactive);
         case Kind::stats:
-            return stats_text(*volume);
+            return stats_text(volume);
         case Kind::inflight:
-            return inflight_text(*volume);
+            return inflight_text(volume);
         case Kind::limits:
-            return limits_text(*volume);
+            return limits_text(volume);
         default:
             return {};
     }
@@ -207,7 +222,7 @@ Task<Outcome> Controls::check_table(ControlFile* file, Cancel* cancel) {
     co_return refused;
 }
 
-// A part of the text was refused, and so is what comes behind it.
+// A part of the text was refused, and so is what comes after it.
 void Controls::spoil(ControlFile& file, const Refused& refused) {
     forget_text(file);
     file.checked.reset();
@@ -237,7 +252,7 @@ Task<Status> Controls::finish(ControlFile* file, bool killed, Cancel* cancel) {
     co_return status;
 }
 
-// The text of one who was killed in the middle of it; what others write behind it would be half
+// The text of one who was killed in the middle of it; what others write after it would be half
 // a text.
 void Controls::drop(ControlFile& file) {
     if (!file.killed.exchange(false) || !file.held) return;

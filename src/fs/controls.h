@@ -72,6 +72,10 @@ class Controls {
     void forget(uint64_t id);
 
   private:
+    std::string text_of_mount(Node node);
+    std::string text_of_volume(Node node, const Volume& volume);
+    std::string answer(Node node);  // to what was last written there
+    std::string last_error(uint64_t id);
     Task<Outcome> check_table(ControlFile* file, Cancel* cancel);
     Task<Status> write_held(ControlFile* file, std::string text, uint64_t offset, Cancel* cancel);
     Task<Status> finish_held(ControlFile* file, Cancel* cancel);

@@ -358,7 +358,7 @@ FileSystem::Volumes FileSystem::to_flush_before(const ControlFile& file, const s
 }
 
 // A request that may swap a table. Before it, of those to be `flushed`, so that what was stored in mapped
-// pages goes to the table it was meant for; behind it, so that whoever has the answer sees the new one.
+// pages goes to the table it was meant for; after it, so that whoever has the answer sees the new one.
 Task<Status> FileSystem::with_dropped_cache(Task<Status> swapping, std::shared_ptr<Volume> volume,
                                             Volumes flushed, Cancel* cancel) {
     for (const std::shared_ptr<Volume>& each : std::exchange(flushed, {})) {
@@ -384,7 +384,7 @@ Task<Status> FileSystem::with_dropped_cache(Task<Status> swapping, std::shared_p
 }
 
 // Where volumes can be mapped: what was stored in its pages goes to the volume, and they are read
-// again. Of a suspended one they are left, since nothing would come of it before its resume.
+// again. A suspended volume keeps them, since nothing would come of it before its resume.
 Task<Status> FileSystem::drop_cache(const Volume& volume, Cancel* cancel) {
     bool may_be_mapped = options_.shared_mmap && session_ != nullptr && is_open(volume.id());
     return may_be_mapped && !volume.suspended() ? drops_.drop(volume.id(), cancel) : Task<Status>::ready(kOk);

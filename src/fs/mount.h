@@ -8,7 +8,7 @@ namespace dmfs::fs {
 
 struct MountOptions {
     std::string mountpoint;
-    std::string options;  // as behind -o: words with commas between them
+    std::string options;  // as after -o: words with commas between them
     bool foreground = false;
     std::string config_path;  // a dmfs.toml, or empty
     // What /proc/self/mountinfo shows as the source, and mount(8) knows a mount by.

@@ -16,7 +16,7 @@ namespace dmfs::fs {
 
 namespace {
 
-// Of all volumes together: those that wait at a suspended one must leave room for others.
+// The limit is for all volumes together: those that wait at a suspended one must leave room for others.
 constexpr unsigned kMaxBackground = 65535;
 constexpr unsigned kCongestion = kMaxBackground / 4 * 3;
 constexpr unsigned kMaxReadahead = 1 << 20;

@@ -68,6 +68,17 @@ bool choice(const std::string& name, const std::string& value, const std::string
     return value == yes;
 }
 
+Refused unknown(const std::string& name) {
+    const std::vector<std::string> known = {
+        "backing",    "cache",       "executor",   "threads", "poll",         "park_timeout", "space_ahead",
+        "space_wait", "allow_other", "allow_root", "sync",    "auto_unmount", "fsname",       "truncate"};
+    std::vector<std::string> similar = similar_names(name, known);
+    std::string all;
+    for (const std::string& each : known) all += (all.empty() ? "" : ", ") + each;
+    return Refused(EINVAL, "no mount option '" + name + "'",
+                   similar.empty() ? all : "'" + similar.front() + "'?");
+}
+
 }  // namespace
 
 void Options::set(const std::string& name, const std::string& value) {
@@ -122,15 +133,7 @@ void Options::set(const std::string& name, const std::string& value) {
     } else if (name == "ro") {
         throw Refused(EINVAL, "a mount can't be read-only", "volumes can: load --readonly");
     } else if (!for_others(name) && !sloppy) {
-        const std::vector<std::string> known = {"backing",     "cache",        "executor",    "threads",
-                                                "poll",        "park_timeout", "space_ahead", "space_wait",
-                                                "allow_other", "allow_root",   "sync",        "auto_unmount",
-                                                "fsname",      "truncate"};
-        std::vector<std::string> similar = similar_names(name, known);
-        std::string all;
-        for (const std::string& each : known) all += (all.empty() ? "" : ", ") + each;
-        throw Refused(EINVAL, "no mount option '" + name + "'",
-                      similar.empty() ? all : "'" + similar.front() + "'?");
+        throw unknown(name);
     }
     if (allow_other && allow_root)
         throw Refused(EINVAL, "allow_other and allow_root exclude each other", "one of them");

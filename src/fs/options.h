@@ -1,4 +1,4 @@
-// The options of a mount: what stands behind -o, and in [mount] of a dmfs.toml.
+// The options of a mount: what stands after -o, and in [mount] of a dmfs.toml.
 
 #pragma once
 

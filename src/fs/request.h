@@ -83,7 +83,7 @@ class Request final : public Cancel {
     }
 
     // What came before libfuse listened is told within the call that makes it listen, and there an
-    // answer would free what libfuse still holds: so it is given behind that.
+    // answer would free what libfuse still holds: so it is given after that.
     void stuck() override {
         about_to_wait();
         while (!listens_.load(std::memory_order_acquire)) std::this_thread::yield();

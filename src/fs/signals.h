@@ -29,8 +29,8 @@ enum class Until {
 
 // What the text of a status file says of that.
 bool ends_wait(std::string_view status, Until until);
-// Likewise of a thread by its number (gettid(2)) here. Of an unknown one, as of another PID
-// namespace (0): true.
+// Likewise of a thread by its number (gettid(2)) here. An unknown thread, as one of another
+// PID namespace (0), counts as ended: true.
 bool ends_wait(pid_t thread, Until until);
 
 }  // namespace dmfs::fs

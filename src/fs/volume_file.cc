@@ -45,7 +45,7 @@ Task<Status> VolumeFile::read(std::optional<Memory>* memory, size_t* begin, uint
     }
 }
 
-// Halves, quarters, ...: each page is read once more, but for those behind the first bad one.
+// Halves, quarters, ...: each page is read once more, but for those after the first bad one.
 Task<Status> VolumeFile::read_before_error(std::optional<Memory>* memory, size_t* begin, uint64_t offset,
                                            uint64_t* length, Cancel* cancel) {
     const uint64_t page = std::max<uint64_t>(kPage, volume_->logical_block());

@@ -1,5 +1,5 @@
 // Requests to volumes: reads, writes, flushes, holes, truncation. `open` stays until the kernel
-// releases it, behind the answer to its last request. A request that hung and was killed has its
+// releases it, after the answer to its last request. A request that hung and was killed has its
 // answer before it ends: what it needs is its own.
 
 #include <atomic>

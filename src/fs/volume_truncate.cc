@@ -13,7 +13,8 @@ namespace dmfs::fs {
 
 namespace {
 
-// Zeroed at a time; who is killed goes behind one. Of endless volumes more, or they would take for ever.
+// Zeroed at a time; who is killed goes after one. Endless volumes get larger pieces, or they would take for
+// ever.
 constexpr Sector kPiece = sectors_in(uint64_t{64} << 20);
 constexpr Sector kMostPieces = 1 << 16;
 constexpr Sector kReadPiece = sectors_in(1 << 20);

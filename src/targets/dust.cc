@@ -25,9 +25,9 @@
 #include <mutex>
 
 #include "base/log.h"
-#include "targets/one_device.h"
-#include "targets/pieces.h"
-#include "targets/plus.h"
+#include "parts/one_device.h"
+#include "parts/pieces.h"
+#include "parts/plus.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -175,7 +175,7 @@ class Dust final : public OneDevice {
         Sector from, end;
     };
 
-    // The first bad block that spoils `at` or what is behind it. Where blocks and pieces do not
+    // The first bad block that spoils `at` or what is after it. Where blocks and pieces do not
     // begin together, a bad block may be the first of a piece that ends in the next one.
     std::optional<Spoilt> next_spoilt(Sector at) const {
         if (all_good()) return {};
@@ -208,7 +208,7 @@ class Dust final : public OneDevice {
 
     // What the messages do, and their answers, which are the kernel's.
 
-    // The first word as it is spelled here, with as many behind it as it takes.
+    // The first word as it is spelled here, with as many after it as it takes.
     static std::string_view verb_of(const std::vector<Word>& words) {
         struct Verb {
             std::string_view name, usage;

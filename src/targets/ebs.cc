@@ -21,7 +21,7 @@
 #include <cstring>
 
 #include "engine/locks.h"
-#include "targets/one_device.h"
+#include "parts/one_device.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -103,10 +103,10 @@ class Ebs final : public OneDevice {
     }
 
   private:
-    // Of the device, in sectors: the blocks that a range touches, and those it covers.
+    // The blocks of the device that a range touches, and those it covers; in sectors.
     struct Blocks {
         Sector from, end;
-        Sector inner_from, inner_end;  // empty or behind one another where it covers none
+        Sector inner_from, inner_end;  // empty or after one another where it covers none
         bool cuts_first, cuts_last;    // one block that is cut on both sides is the first
     };
 

@@ -17,7 +17,7 @@
 //       random_..._corrupt  the same, with a probability, at a random byte
 //
 // Up, it is linear: nothing is kept and nothing reordered. A write that vanishes was
-// answered, and so was a flush behind it: what a crash leaves is what a disk leaves
+// answered, and so was a flush after it: what a crash leaves is what a disk leaves
 // that lies. Corrupted writes are copies; the caller's memory stays as it is.
 
 #include <strings.h>
@@ -26,8 +26,9 @@
 #include <limits>
 #include <random>
 
-#include "targets/one_device.h"
-#include "targets/pieces.h"
+#include "parts/feature_words.h"
+#include "parts/one_device.h"
+#include "parts/pieces.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -187,75 +188,56 @@ class Flakey final : public OneDevice {
     const Settings settings_;
 };
 
-// The features of a row: the words [at, end) of it.
-class FeatureWords {
+class Features {
   public:
-    FeatureWords(TargetSetup& setup, Settings& settings) : setup_(setup), settings_(settings) {
-        uint64_t count = setup_.number(4, "number of feature words", 0, kMostFeatureWords);
-        if (count > setup_.words() - at_)
-            throw setup_.refuse(4,
-                                std::to_string(count) + " feature words are announced, " +
-                                    std::to_string(setup_.words() - at_) + " follow",
-                                std::to_string(setup_.words() - at_));
-        end_ = at_ + count;
-        while (at_ < end_) feature();
+    Features(TargetSetup& setup, Settings& settings)
+        : setup_(setup), settings_(settings), words_(setup, 4, "feature words", kMostFeatureWords) {
+        while (words_.next()) feature();
         check_conflicts();
     }
 
   private:
     void feature() {
-        size_t name = at_++;
-        if (is(name, "error_reads")) return set(settings_.error_reads, name);
-        if (is(name, "drop_writes")) return set(settings_.drop_writes, name);
-        if (is(name, "error_writes")) return set(settings_.error_writes, name);
-        if (is(name, "corrupt_bio_byte")) return corrupt_bio_byte(name);
-        if (is(name, "random_read_corrupt")) return chance(settings_.random_reads, name);
-        if (is(name, "random_write_corrupt")) return chance(settings_.random_writes, name);
-        throw setup_.refuse(name, "no feature '" + setup_.word(name) + "'",
-                            "one of error_reads, drop_writes, error_writes, corrupt_bio_byte, "
-                            "random_read_corrupt, random_write_corrupt");
+        if (words_.is("error_reads")) return set(settings_.error_reads);
+        if (words_.is("drop_writes")) return set(settings_.drop_writes);
+        if (words_.is("error_writes")) return set(settings_.error_writes);
+        if (words_.is("corrupt_bio_byte")) return corrupt_bio_byte();
+        if (words_.is("random_read_corrupt")) return chance(settings_.random_reads);
+        if (words_.is("random_write_corrupt")) return chance(settings_.random_writes);
+        throw words_.unknown(
+            "one of error_reads, drop_writes, error_writes, corrupt_bio_byte, "
+            "random_read_corrupt, random_write_corrupt");
     }
 
-    bool is(size_t index, const char* name) const {
-        return strcasecmp(setup_.word(index).c_str(), name) == 0;
-    }
-
-    void set(bool& feature, size_t name) {
-        if (feature) throw setup_.refuse(name, "feature " + setup_.word(name) + " is given twice", "once");
+    void set(bool& feature) {
+        if (feature)
+            throw words_.refuse("feature " + setup_.word(words_.index()) + " is given twice", "once");
         feature = true;
         if (settings_.drop_writes && settings_.error_writes)
-            throw setup_.refuse(name, "a write can't both vanish and fail",
-                                "one of drop_writes, error_writes");
+            throw words_.refuse("a write can't both vanish and fail", "one of drop_writes, error_writes");
     }
 
-    // The words behind a feature's name have to be among those that were announced.
-    void need(size_t name, size_t words, const char* usage) const {
-        if (end_ - at_ >= words) return;
-        throw setup_.refuse(name,
-                            setup_.word(name) + " wants " + std::to_string(words) +
-                                (words == 1 ? " word" : " words") + " behind it, and of those announced " +
-                                std::to_string(end_ - at_) + (end_ - at_ == 1 ? " is" : " are") + " left",
-                            usage);
-    }
-
-    void corrupt_bio_byte(size_t name) {
-        need(name, 4, "corrupt_bio_byte BYTE r|w VALUE FLAGS, 5 of the feature words");
+    void corrupt_bio_byte() {
+        constexpr std::string_view usage = "corrupt_bio_byte BYTE r|w VALUE FLAGS, 5 of the feature words";
+        words_.need(4, usage);
         settings_.byte = number("byte", 1, kMost);
-        direction_ = at_++;
-        if (!is(direction_, "r") && !is(direction_, "w"))
-            throw setup_.refuse(direction_, "'" + setup_.word(direction_) + "' is no direction", "r or w");
-        settings_.byte_of = is(direction_, "w") ? Op::write : Op::read;
+        direction_ = words_.argument(usage);
+        const std::string& direction = setup_.word(direction_);
+        const bool writes = strcasecmp(direction.c_str(), "w") == 0;
+        if (!writes && strcasecmp(direction.c_str(), "r") != 0)
+            throw setup_.refuse(direction_, "'" + direction + "' is no direction", "r or w");
+        settings_.byte_of = writes ? Op::write : Op::read;
         settings_.value = static_cast<uint8_t>(number("value of the byte", 0, 255));
         settings_.flags = number("bio flags", 0, kMost);
     }
 
-    void chance(uint32_t& chance, size_t name) {
-        need(name, 1, "a probability, counted in billionths");
+    void chance(uint32_t& chance) {
+        words_.need(1, "a probability, counted in billionths");
         chance = number("probability in billionths", 0, kCertain);
     }
 
     uint32_t number(const char* what, uint64_t least, uint64_t most) {
-        return static_cast<uint32_t>(setup_.number(at_++, what, least, most));
+        return static_cast<uint32_t>(words_.number(what, least, most));
     }
 
     void check_conflicts() const {
@@ -269,14 +251,13 @@ class FeatureWords {
 
     TargetSetup& setup_;
     Settings& settings_;
-    size_t at_ = 5;  // of the next word
-    size_t end_ = 0;
+    FeatureWords words_;
     size_t direction_ = 0;  // where corrupt_bio_byte has its r or w
 };
 
 }  // namespace
 
-// Words behind those announced are passed over, as the kernel does.
+// Words after those announced are passed over, as the kernel does.
 std::unique_ptr<Target> make_flakey(TargetSetup& setup) {
     setup.need_at_least(4, "flakey DEVICE START UP DOWN, then the number of feature words and they");
     Settings settings;
@@ -287,7 +268,7 @@ std::unique_ptr<Target> make_flakey(TargetSetup& setup) {
     if (settings.down_s > kMost - settings.up_s)
         throw setup.refuse(3, "up and down come to more than " + std::to_string(kMost) + " seconds",
                            "at most " + std::to_string(kMost - settings.up_s));
-    if (setup.words() > 4) FeatureWords(setup, settings);
+    Features(setup, settings);
     if (settings.nothing()) settings.error_reads = settings.error_writes = true;
     return std::make_unique<Flakey>(setup, settings);
 }

@@ -8,7 +8,7 @@
 // Nothing is kept, nothing is reordered: what a crash leaves is what it leaves of
 // the device.
 
-#include "targets/one_device.h"
+#include "parts/one_device.h"
 #include "targets/registry.h"
 
 namespace dmfs {

@@ -33,10 +33,10 @@
 #include "engine/holding.h"
 #include "engine/locks.h"
 #include "formats/write_log.h"
+#include "parts/one_device.h"
+#include "parts/sector_ranges.h"
 #include "targets/log_writer.h"
-#include "targets/one_device.h"
 #include "targets/registry.h"
-#include "targets/sector_ranges.h"
 
 namespace dmfs {
 

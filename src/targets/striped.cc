@@ -18,7 +18,7 @@
 #include <atomic>
 #include <limits>
 
-#include "targets/plus.h"
+#include "parts/plus.h"
 #include "targets/registry.h"
 
 namespace dmfs {

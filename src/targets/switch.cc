@@ -26,8 +26,8 @@
 #include <new>
 #include <optional>
 
-#include "targets/pieces.h"
-#include "targets/plus.h"
+#include "parts/pieces.h"
+#include "parts/plus.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -206,7 +206,7 @@ class Switch final : public Target {
         return std::min(length_, (sector / region_sectors_ + 1) * region_sectors_);
     }
 
-    // REGION:PATH, or :PATH for the region behind the last.
+    // REGION:PATH, or :PATH for the region after the last.
     void map(const Word& word, uint64_t& region) {
         size_t at = 0;
         uint64_t path = 0;

@@ -15,8 +15,8 @@
 
 #include <limits>
 
-#include "targets/pieces.h"
-#include "targets/plus.h"
+#include "parts/pieces.h"
+#include "parts/plus.h"
 #include "targets/registry.h"
 
 namespace dmfs {

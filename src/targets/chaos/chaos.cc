@@ -14,7 +14,7 @@
 //
 // Every rule looks at every request that it concerns and counts it; whether it fires
 // depends on that number and the seed alone. All that hold a request hold it, in their
-// order; then the first that decides does, and those behind it have only looked.
+// order; then the first that decides does, and those after it have only looked.
 //
 // Nothing is reordered. What is kept (previous contents, repaired sectors, counts, who
 // owns a chunk of a mask) is in memory and gone with the table, so a crash leaves what
@@ -26,9 +26,9 @@
 
 #include "base/log.h"
 #include "engine/sleepers.h"
+#include "parts/one_device.h"
 #include "targets/chaos/journal.h"
 #include "targets/chaos/rules.h"
-#include "targets/one_device.h"
 #include "targets/registry.h"
 
 namespace dmfs {
@@ -409,7 +409,7 @@ std::string Chaos::mark(const std::string& name) {
 std::string Chaos::message(const std::vector<Word>& words) {
     struct Verb {
         std::string_view name, argument;
-        size_t least, most;  // words behind it
+        size_t least, most;  // words after it
     };
     static constexpr Verb kVerbs[] = {{"add", "RULE", 1, 1},    {"remove", "NAME", 1, 1}, {"list", "", 0, 0},
                                       {"mark", "NAME", 1, 1},   {"clear", "", 0, 0},      {"log", "", 0, 0},

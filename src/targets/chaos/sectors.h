@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/units.h"
-#include "targets/sector_ranges.h"
+#include "parts/sector_ranges.h"
 
 namespace dmfs::chaos {
 

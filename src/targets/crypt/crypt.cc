@@ -33,11 +33,11 @@
 
 #include "crypto/hex.h"
 #include "engine/locks.h"
+#include "parts/one_device.h"
+#include "parts/pieces.h"
 #include "targets/crypt/converter.h"
 #include "targets/crypt/keys.h"
 #include "targets/crypt/options.h"
-#include "targets/one_device.h"
-#include "targets/pieces.h"
 #include "targets/registry.h"
 
 namespace dmfs {

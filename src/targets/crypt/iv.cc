@@ -126,7 +126,7 @@ class Elephant final : public Eboiv {
 
   private:
     // The words of a sector are a ring of a multiple of 4; each is mixed with the second and
-    // the fifth before it (A) or behind it (B). Those of a group of four turn differently. The
+    // the fifth before it (A) or after it (B). Those of a group of four turn differently. The
     // two groups where the ring closes go word by word.
     template <int kTurn>
     static uint32_t mix(uint32_t near, uint32_t far) {

@@ -41,7 +41,7 @@ class Iv {
     // Whether it looks at data or changes it. If not, `data` of a run is not used.
     virtual bool touches_data() const { return false; }
 
-    // Writes the vectors one behind the other.
+    // Writes the vectors one after the other.
     virtual void encrypting(const Run& run, std::byte* ivs) const = 0;
     virtual void encrypted(const Run&) const {}
     virtual void decrypting(const Run& run, std::byte* ivs) const { encrypting(run, ivs); }

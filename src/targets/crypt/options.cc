@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/words.h"
+#include "parts/feature_words.h"
 
 namespace dmfs::crypt {
 
@@ -34,80 +35,63 @@ constexpr std::array<Flag, 6> kFlags{{
     {"no_write_workqueue", &Options::no_write_workqueue},
 }};
 
-// The number behind "NAME:", if the word begins so.
-bool has_value(std::string_view word, std::string_view name, std::string_view* value) {
-    if (word.size() <= name.size() || !word.starts_with(name) || word[name.size()] != ':') return false;
-    *value = word.substr(name.size() + 1);
-    return true;
-}
-
 class OptionWords {
   public:
-    OptionWords(TargetSetup& setup, size_t at) : setup_(setup), at_(at) {
-        uint64_t count = setup.number(at, "number of options", 0, kMostOptions);
-        size_t left = setup.words() - at - 1;
-        if (count > left)
-            throw setup.refuse(
-                at, std::to_string(count) + " options are announced, " + std::to_string(left) + " follow",
-                std::to_string(left));
-        for (uint64_t i = 0; i < count; i++) option(++at_);
+    OptionWords(TargetSetup& setup, size_t at) : setup_(setup), words_(setup, at, "options", kMostOptions) {
+        while (words_.next()) option();
     }
 
     Options options;
 
   private:
-    void option(size_t index) {
-        const std::string& word = setup_.word(index);
-        std::string_view value;
+    void option() {
         for (const Flag& flag : kFlags)
-            if (strcasecmp(word.c_str(), flag.name) == 0) {
+            if (words_.is(flag.name)) {
                 options.*flag.flag = true;
                 return;
             }
-        if (strcasecmp(word.c_str(), "iv_large_sectors") == 0)
+        if (words_.is("iv_large_sectors"))
             options.iv_large_sectors = true;
-        else if (has_value(word, "sector_size", &value))
-            sector_size(index, value);
-        else if (has_value(word, "integrity_key_size", &value))
-            integrity_key_size(index, value);
-        else if (has_value(word, "integrity", &value))
-            integrity(index, value);
+        else if (std::optional<std::string_view> bytes = words_.value_of("sector_size"))
+            sector_size(*bytes);
+        else if (std::optional<std::string_view> bytes_of_key = words_.value_of("integrity_key_size"))
+            integrity_key_size(*bytes_of_key);
+        else if (std::optional<std::string_view> tags = words_.value_of("integrity"))
+            integrity(*tags);
         else
-            throw setup_.refuse(index, "no option '" + word + "'", names());
+            throw words_.unknown(names());
     }
 
-    void sector_size(size_t index, std::string_view value) {
+    void sector_size(std::string_view value) {
         std::optional<uint64_t> bytes = parse_decimal(value);
         if (!bytes || *bytes < kSectorBytes || *bytes > kMostSector || !std::has_single_bit(*bytes))
-            throw setup_.refuse(index, "no sectors of '" + std::string(value) + "' bytes",
+            throw words_.refuse("no sectors of '" + std::string(value) + "' bytes",
                                 "512, 1024, 2048 or 4096");
         if (setup_.length() % sectors_in(*bytes) != 0)
-            throw setup_.refuse(index,
-                                "the row's " + std::to_string(setup_.length()) +
+            throw words_.refuse("the row's " + std::to_string(setup_.length()) +
                                     " sectors of 512 bytes are not whole ones of " + std::string(value),
                                 "a length that is a multiple of " + std::to_string(sectors_in(*bytes)));
         options.sector_bytes = static_cast<uint32_t>(*bytes);
     }
 
     // BYTES:none is a tag that nothing writes; BYTES:aead one that a cipher makes.
-    void integrity(size_t index, std::string_view value) {
+    void integrity(std::string_view value) {
         size_t colon = std::min(value.find(':'), value.size());
         std::optional<uint64_t> bytes = parse_decimal(value.substr(0, colon));
         std::string profile(value.substr(std::min(colon + 1, value.size())));
         if (strcasecmp(profile.c_str(), "aead") == 0)
-            throw setup_.refuse(index,
-                                "tags beside the data come with the target integrity, which there is not yet",
+            throw words_.refuse("tags beside the data come with the target integrity, which there is not yet",
                                 "a cipher without tags");
         if (!bytes || *bytes == 0 || *bytes > kMostTag || strcasecmp(profile.c_str(), "none") != 0)
-            throw setup_.refuse(index, "'" + setup_.word(index) + "' is no kind of tags",
+            throw words_.refuse("'" + setup_.word(words_.index()) + "' is no kind of tags",
                                 "integrity:BYTES:none, 1 to " + std::to_string(kMostTag) + " bytes");
         options.integrity = std::to_string(*bytes) + ":" + profile;
     }
 
-    void integrity_key_size(size_t index, std::string_view value) {
+    void integrity_key_size(std::string_view value) {
         std::optional<uint64_t> bytes = parse_decimal(value);
         if (!bytes || *bytes == 0 || *bytes > std::numeric_limits<uint32_t>::max())
-            throw setup_.refuse(index, "no key of '" + std::string(value) + "' bytes", "at least 1");
+            throw words_.refuse("no key of '" + std::string(value) + "' bytes", "at least 1");
         options.integrity_key_bytes = static_cast<uint32_t>(*bytes);
     }
 
@@ -118,7 +102,7 @@ class OptionWords {
     }
 
     TargetSetup& setup_;
-    size_t at_;  // of the word that was read last
+    FeatureWords words_;
 };
 
 }  // namespace
@@ -138,8 +122,6 @@ std::string Options::words() const {
     return text;
 }
 
-Options parse_options(TargetSetup& setup, size_t at) {
-    return setup.words() > at ? OptionWords(setup, at).options : Options{};
-}
+Options parse_options(TargetSetup& setup, size_t at) { return OptionWords(setup, at).options; }
 
 }  // namespace dmfs::crypt

@@ -18,7 +18,7 @@ struct Options {
     bool no_read_workqueue = false, no_write_workqueue = false;
     uint32_t sector_bytes = 512;
     bool iv_large_sectors = false;
-    // Of no effect without tags, but kept and printed, too.
+    // Without tags these have no effect; they are kept and printed all the same.
     std::string integrity;  // "16:none"
     uint32_t integrity_key_bytes = 0;
 
@@ -26,7 +26,7 @@ struct Options {
     std::string words() const;
 };
 
-// From the words [at, ...) of the row; those behind the announced ones are passed over,
+// From the words [at, ...) of the row; those after the announced ones are passed over,
 // as the kernel does. Throws Refused.
 Options parse_options(TargetSetup& setup, size_t at);
 

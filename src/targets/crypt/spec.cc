@@ -37,7 +37,7 @@ constexpr std::array<IvName, 10> kIvs{{
     {"elephant", IvKind::elephant},
 }};
 
-// Of the crypto API: those that keep a tag beside the data.
+// The crypto API's modes that keep a tag beside the data.
 constexpr std::array<std::string_view, 8> kAuthenticated{"gcm",     "ccm",        "authenc",  "authencesn",
                                                          "rfc7539", "rfc7539esp", "aegis128", "morus640"};
 

@@ -33,7 +33,7 @@ struct CipherSpec {
     unsigned keys = 1;  // a power of two
     IvKind iv = IvKind::none;
 
-    // Of one vector; 0 if there is none.
+    // The bytes of one vector; 0 if there is none.
     size_t iv_bytes() const { return mode->iv_bytes(*cipher); }
     // What the mode works in: a byte, if it makes a stream.
     size_t block_bytes() const;

@@ -32,7 +32,7 @@ bool still_written(const Identity& device) {
 }  // namespace
 
 Claim::~Claim() {
-    std::shared_ptr<Cow> gone;  // behind the guard
+    std::shared_ptr<Cow> gone;  // after the guard
     std::lock_guard guard(mutex);
     std::erase(claims(), this);
     gone = std::move(cow_);
@@ -158,7 +158,7 @@ bool Claim::hand_over() {
 }
 
 void Claim::give_up() {
-    std::shared_ptr<Cow> gone;  // behind the guard
+    std::shared_ptr<Cow> gone;  // after the guard
     std::lock_guard guard(mutex);
     gone = cow_;
     own(nullptr);

@@ -371,7 +371,7 @@ bool Cow::any_needed(const Copies& copies) const {
 }
 
 // They are exceptions from now on, and whoever waited for them goes on, here: one after the other, since
-// what one of them does next may hang, and those behind him stay where they can be killed.
+// what one of them does next may hang, and those after him stay where they can be killed.
 void Cow::settle(const Copies& copies, bool durable, Status status) {
     bool last = false;
     {

@@ -159,7 +159,7 @@ void Cow::ask_room_to_write(Sector from, Sector end, Room& room) const {
         const Store::Usage usage = store_->usage();
         free = (usage.total - std::min(usage.total, usage.allocated)) / chunk_sectors();
     }
-    // Of these some are for areas to come, each of which has as many entries as it has room for.
+    // Some of these are for areas to come, each of which has as many entries as it has room for.
     if (store_->can_merge())
         free -= std::min(free, free * exception_store::kEntryBytes / bytes_of(chunk_sectors()) + 1);
     room.take(this, device_->name(), chunks, free);
@@ -201,7 +201,7 @@ Task<Status> Cow::end_reading(Task<Status> reading, Readings::Ticket ticket) {
     co_return ended_reading(ticket, status);
 }
 
-// Of an invalid snapshot nobody knows any more whether this is what the origin held.
+// Once a snapshot is invalid nobody knows whether this is what the origin held.
 Status Cow::ended_reading(Readings::Ticket ticket, Status status) {
     std::unique_lock lock(mutex_);
     readings_.remove(ticket);

@@ -16,7 +16,7 @@
 //     readers     of the origin's chunk, who still saw no exception, are waited for
 //     write       to the origin; or, of the snapshot, to the new chunk
 //
-// A crash before the commit leaves the origin's chunk as it was; behind it, the copy.
+// A crash before the commit leaves the origin's chunk as it was; after it, the copy.
 // Where a copy cannot be made or written down the snapshot is invalid from then on, which is
 // written down before the origin changes. But where the COW file's file system is full a write to the
 // snapshot is refused, and nothing is lost: room is looked for before anything is done (Headroom). Only a
@@ -68,7 +68,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
         std::lock_guard guard(mutex_);
         shown_ = shown;
     }
-    // Whose it is now: what it shows, whether somebody sees to an overflow, whom to tell.
+    // Its row now: what it shows, whether somebody sees to an overflow, whom to tell.
     void belongs_to(Shown shown, bool overflow_is_seen_to, std::function<void()> raise_event);
 
     // The snapshot's requests, in sectors of the origin.

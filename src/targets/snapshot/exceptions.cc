@@ -7,7 +7,7 @@ namespace dmfs::snapshot {
 
 namespace {
 
-// Of this process alone: a store could be made of chunks that all have the same hash.
+// Each process has its own: a store could be made of chunks that all have the same hash.
 uint64_t seed = uint64_t{std::random_device()()} << 32 | std::random_device()();
 
 }  // namespace
@@ -88,7 +88,7 @@ bool Exceptions::erase(Chunk old_chunk) {
     Part& part = part_of(old_chunk);
     std::optional<size_t> found = part.find(old_chunk);
     if (!found) return false;
-    // Those behind it that are not at home move up.
+    // Those after it that are not at home move up.
     size_t hole = *found;
     for (size_t next = part.after(hole); part.at(next).new_chunk != kEmpty && part.distance(next) > 0;
          next = part.after(next)) {

@@ -34,7 +34,7 @@ class Headroom : public std::enable_shared_from_this<Headroom> {
 
     Headroom(Executor& executor, std::shared_ptr<Device> device);
 
-    // The sectors before `next` are in use, and so have their room. Chunks are taken behind it.
+    // The sectors before `next` are in use, and so have their room. Chunks are taken after it.
     void begin(Sector next, Sector chunk_sectors);
     // Sectors before it have room.
     Sector end() const { return end_.load(std::memory_order_acquire); }
@@ -45,8 +45,9 @@ class Headroom : public std::enable_shared_from_this<Headroom> {
     // of the last step; ETIMEDOUT: it was given up; EINTR when cancelled.
     Task<Status> wait(Sector needed, Who who, Cancel* cancel);
     // Those who wait now are answered: at once where there is no room, and where a step is being
-    // taken when that has ended. Of the snapshot those who come later, too, until hold_again(): one may
-    // be on its way here. (An origin may have other volumes, whose writers go on to wait.)
+    // taken when that has ended. The snapshot's writers who come later do not wait either, until
+    // hold_again(): one may be on its way here. (An origin may have other volumes, whose writers go on to
+    // wait.)
     void let_go(Who who);
     void hold_again() { turns_away_ = false; }
     // The origin's do not wait any more for a step that has been under way for so long. (For the

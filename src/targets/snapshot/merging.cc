@@ -168,7 +168,7 @@ Task<Status> Cow::end_writing(Task<Status> writing, Readings::Ticket ticket) {
     co_return status;
 }
 
-// Of a writer to the origin who was killed while this was a snapshot.
+// The copy was begun for a writer to the origin who was killed while this was a snapshot.
 Task<Status> Cow::write_when_copied(std::shared_ptr<Copy> copy, Bio bio, OriginWrite write_origin) {
     Task<Status> copying = wait_for(copy, bio.cancel);
     Status status = co_await copying;

@@ -5,7 +5,7 @@
 //     a new snapshot                 waits until nobody is inside, flushes the origin,
 //                                    and is there for whoever comes inside from then on
 //
-// So a snapshot has all of what was written before it and nothing of what comes behind it,
+// So a snapshot has all of what was written before it and nothing of what comes after it,
 // though nobody suspends the origin, and whatever the sizes of chunks and writes are. (The
 // kernel's origin learns the size of the chunks when it is resumed, and misses chunks of
 // larger writes until then.)

@@ -1,10 +1,10 @@
 // The store that outlives its volume: areas of entries on the COW device.
 //
-// A commit:   the areas behind those that it fills are zeroed (prepare)
+// A commit:   the areas after those that it fills are zeroed (prepare)
 //             flush: the data of the chunks, these zeros, and all earlier entries are durable
 //             the entries are written, durably if that is asked for
 //
-// A crash leaves the entries up to some sector of a commit, and perhaps some of those behind:
+// A crash leaves the entries up to some sector of a commit, and perhaps some of those after:
 // the first entry of zeros ends them all, so the others are stale. A store with such entries
 // is mended before it is used again: the next commit would else bring them back to life.
 

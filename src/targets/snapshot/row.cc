@@ -1,12 +1,11 @@
 #include "targets/snapshot/row.h"
 
-#include <strings.h>
-
 #include <algorithm>
 #include <cctype>
 
 #include "engine/holding.h"
 #include "engine/volume.h"
+#include "parts/feature_words.h"
 
 namespace dmfs::snapshot {
 
@@ -27,19 +26,13 @@ std::shared_ptr<Device> not_open(const std::shared_ptr<Device>& device) {
 Features Features::parse(TargetSetup& setup) {
     setup.need_at_least(4, kUsage);
     Features settings;
-    if (setup.words() == 4) return settings;
-    uint64_t count = setup.number(4, "number of features", 0, 2);
-    if (count > setup.words() - 5)
-        throw setup.refuse(4, std::to_string(count) + " features, but " + std::to_string(setup.words() - 5) +
-                                  " words behind it");
-    for (size_t i = 5; i < 5 + count; i++) {
-        if (strcasecmp(setup.word(i).c_str(), "discard_zeroes_cow") == 0)
+    for (FeatureWords words(setup, 4, "features", 2); words.next();) {
+        if (words.is("discard_zeroes_cow"))
             settings.discard_zeroes_cow = true;
-        else if (strcasecmp(setup.word(i).c_str(), "discard_passdown_origin") == 0)
+        else if (words.is("discard_passdown_origin"))
             settings.discard_passdown_origin = true;
         else
-            throw setup.refuse(i, "unknown feature '" + setup.word(i) + "'",
-                               "discard_zeroes_cow or discard_passdown_origin");
+            throw words.unknown("discard_zeroes_cow or discard_passdown_origin");
     }
     if (settings.discard_passdown_origin && !settings.discard_zeroes_cow)
         throw setup.refuse(5, "discard_passdown_origin goes with discard_zeroes_cow only",

@@ -14,7 +14,7 @@
 // where there is none; with discard_passdown_origin the origin is discarded, too, for all its
 // snapshots.
 
-#include "targets/pieces.h"
+#include "parts/pieces.h"
 #include "targets/registry.h"
 #include "targets/snapshot/row.h"
 

@@ -16,13 +16,13 @@
 //     flush      of both
 //
 // A crash leaves the exceptions of a batch; what is in the origin already is merged again.
-// A suspend stops it behind a batch, a resume goes on. If anything fails the merge ends, and
+// A suspend stops it after a batch, a resume goes on. If anything fails the merge ends, and
 // the volume goes on as it is; the next resume tries again. A discard is taken, and does nothing.
 
 #include <algorithm>
 
 #include "base/log.h"
-#include "targets/pieces.h"
+#include "parts/pieces.h"
 #include "targets/registry.h"
 #include "targets/snapshot/row.h"
 

@@ -10,7 +10,7 @@
 // As in the kernel, sector s of the volume is sector s of ORIGIN: a row's start is not
 // subtracted. It takes no discards, which would destroy what snapshots show.
 
-#include "targets/one_device.h"
+#include "parts/one_device.h"
 #include "targets/registry.h"
 #include "targets/snapshot/origin.h"
 

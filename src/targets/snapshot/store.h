@@ -149,15 +149,15 @@ class PersistentStore final : public Store {
     const uint32_t chunk_multiple_;
     Cancel* cancel_ = nullptr;  // of whoever waits for read() or begin()
     bool new_ = false;          // there is no store on the device yet
-    bool stale_ = false;        // something stands behind the last entry of its area
+    bool stale_ = false;        // something stands after the last entry of its area
     bool begun_ = false;
-    // Areas are read and written in blocks. This one gets the next entry; behind its last
+    // Areas are read and written in blocks. This one gets the next entry; after its last
     // entry it has zeros.
     std::optional<Memory> block_;
     std::atomic<uint64_t> area_{0};  // the area that gets it ...
     uint64_t committed_ = 0;         // ... and how many entries that has
     uint64_t allocated_ = 0;         // entries of all areas, those on their way included
-    bool in_order_ = true;           // each entry's new chunk is at its own place behind its area
+    bool in_order_ = true;           // each entry's new chunk is at its own place after its area
     Chunk next_free_ = exception_store::Areas::kFirstData;
     std::atomic<Chunk> shown_free_{exception_store::Areas::kFirstData};  // by the status
 };

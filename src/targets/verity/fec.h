@@ -2,7 +2,7 @@
 // read are computed from the others and from parity. As drivers/md/dm-verity-fec.c.
 //
 //     covered       data blocks, then blocks of the hash device from the tree's start on,
-//                   `blocks` of them; behind them, up to rounds * n blocks, zeros
+//                   `blocks` of them; after them, up to rounds * n blocks, zeros
 //                   n = 255 - roots, rounds = blocks / n, rounded up
 //
 //     block         0        1       ...  rounds-1
@@ -36,7 +36,7 @@ class Fec final : public Repairer {
     void each_device(const Target::DeviceVisitor& visit) const;
 
   private:
-    // The siblings of one block, one behind the other, and the parity of their column.
+    // The siblings of one block, one after the other, and the parity of their column.
     struct Column {
         explicit Column(const Fec& fec, uint64_t block);
 

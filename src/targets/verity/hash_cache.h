@@ -77,7 +77,7 @@ class HashCache {
     const size_t most_blocks_;
 
     RangeLock reading_;                   // by the block's number on the device
-    std::atomic<uint64_t> next_leaf_{0};  // behind the last that was read
+    std::atomic<uint64_t> next_leaf_{0};  // after the last that was read
 
     mutable std::mutex mutex_;
     std::unordered_map<uint64_t, Kept> kept_;

@@ -1,11 +1,11 @@
 #include "targets/verity/settings.h"
 
-#include <strings.h>
-
 #include <bit>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 
+#include "parts/feature_words.h"
 #include "targets/verity/reed_solomon.h"
 
 namespace dmfs::verity {
@@ -51,7 +51,7 @@ class Reader {
         devices();
         sizes();
         digests();
-        if (setup_.words() > kPositional) features();
+        features();
         check_room();
         if (settings_.fec) check_fec();
         return settings_;
@@ -127,89 +127,71 @@ class Reader {
         if (setup_.word(9) != "-") settings_.salt = hex_bytes(9, "the salt");
     }
 
-    // The features: the words behind their number. What follows them is passed over, as
+    // The features: the words after their number. What follows them is passed over, as
     // the kernel does.
     void features() {
-        uint64_t count = setup_.number(kPositional, "number of feature words", 0, kMostFeatureWords);
-        at_ = kPositional + 1;
-        if (count > setup_.words() - at_)
-            throw setup_.refuse(kPositional,
-                                std::to_string(count) + " feature words are announced, " +
-                                    std::to_string(setup_.words() - at_) + " follow",
-                                std::to_string(setup_.words() - at_));
-        end_ = at_ + count;
-        while (at_ < end_) feature();
-    }
-
-    bool is(size_t index, const char* name) const {
-        return strcasecmp(setup_.word(index).c_str(), name) == 0;
+        words_.emplace(setup_, kPositional, "feature words", kMostFeatureWords);
+        while (words_->next()) feature();
     }
 
     void feature() {
-        size_t name = at_++;
-        if (is(name, "ignore_corruption")) return mode(settings_.on_corruption, Mode::ignore, name);
-        if (is(name, "restart_on_corruption")) return mode(settings_.on_corruption, Mode::restart, name);
-        if (is(name, "panic_on_corruption")) return mode(settings_.on_corruption, Mode::panic, name);
-        if (is(name, "restart_on_error")) return mode(settings_.on_error, Mode::restart, name);
-        if (is(name, "panic_on_error")) return mode(settings_.on_error, Mode::panic, name);
-        if (is(name, "ignore_zero_blocks")) return set(settings_.ignore_zero_blocks);
-        if (is(name, "check_at_most_once")) return check_at_most_once(name);
-        if (is(name, "try_verify_in_tasklet")) return set(settings_.try_verify_in_tasklet);
-        if (is(name, "use_fec_from_device")) return fec_device(name);
-        if (is(name, "fec_blocks")) return fec_number(name, fec_.blocks, 0, most_blocks());
-        if (is(name, "fec_start")) return fec_number(name, fec_.start, 0, most_blocks());
-        if (is(name, "fec_roots")) return fec_roots(name);
-        if (is(name, "root_hash_sig_key_desc"))
-            throw setup_.refuse(value(name),
+        if (words_->is("ignore_corruption")) return mode(settings_.on_corruption, Mode::ignore);
+        if (words_->is("restart_on_corruption")) return mode(settings_.on_corruption, Mode::restart);
+        if (words_->is("panic_on_corruption")) return mode(settings_.on_corruption, Mode::panic);
+        if (words_->is("restart_on_error")) return mode(settings_.on_error, Mode::restart);
+        if (words_->is("panic_on_error")) return mode(settings_.on_error, Mode::panic);
+        if (words_->is("ignore_zero_blocks")) return set(settings_.ignore_zero_blocks);
+        if (words_->is("check_at_most_once")) return check_at_most_once();
+        if (words_->is("try_verify_in_tasklet")) return set(settings_.try_verify_in_tasklet);
+        if (words_->is("use_fec_from_device")) return fec_device();
+        if (words_->is("fec_blocks")) return fec_number(fec_.blocks, 0, most_blocks());
+        if (words_->is("fec_start")) return fec_number(fec_.start, 0, most_blocks());
+        if (words_->is("fec_roots")) return fec_roots();
+        if (words_->is("root_hash_sig_key_desc"))
+            throw setup_.refuse(value(),
                                 "signatures are checked with keys of the kernel, which dmfs cannot use",
                                 "a root digest that is trusted, without root_hash_sig_key_desc", ENOKEY);
-        throw setup_.refuse(name, "no feature '" + setup_.word(name) + "'",
-                            "ignore_corruption, restart_on_corruption, panic_on_corruption, "
-                            "restart_on_error, panic_on_error, ignore_zero_blocks, check_at_most_once, "
-                            "try_verify_in_tasklet, use_fec_from_device, fec_blocks, fec_start, fec_roots");
+        throw words_->unknown(
+            "ignore_corruption, restart_on_corruption, panic_on_corruption, "
+            "restart_on_error, panic_on_error, ignore_zero_blocks, check_at_most_once, "
+            "try_verify_in_tasklet, use_fec_from_device, fec_blocks, fec_start, fec_roots");
     }
 
     void set(bool& feature) { feature = true; }
 
-    void mode(Mode& mode, Mode wanted, size_t name) {
+    void mode(Mode& mode, Mode wanted) {
         if (mode != Mode::fail)
-            throw setup_.refuse(name, "a second word says what to do then", "one of those words");
+            throw words_->refuse("a second word says what to do then", "one of those words");
         mode = wanted;
     }
 
-    void check_at_most_once(size_t name) {
+    void check_at_most_once() {
         if (settings_.shape.data_blocks > kMostChecked)
-            throw setup_.refuse(name, "there are too many data blocks to remember each",
+            throw setup_.refuse(words_->index(), "there are too many data blocks to remember each",
                                 "at most " + std::to_string(kMostChecked), E2BIG);
         settings_.check_at_most_once = true;
     }
 
-    // The value behind a feature's name has to be among the words that were announced.
-    size_t value(size_t name) {
-        if (at_ == end_)
-            throw setup_.refuse(name, setup_.word(name) + " wants a word behind it",
-                                "it counts as two feature words");
-        return at_++;
-    }
+    size_t value() { return words_->argument("it counts as two feature words"); }
 
-    void fec_device(size_t name) {
-        size_t index = value(name);
-        if (fec_.device != nullptr) throw setup_.refuse(name, "a second device for the parity", "one");
+    void fec_device() {
+        size_t index = value();
+        if (fec_.device != nullptr) throw words_->refuse("a second device for the parity", "one");
         fec_.device = &setup_.device(index, 0, 0, index);
         fec_device_at_ = index;
     }
 
     uint64_t most_blocks() const { return kMost / sectors_in(settings_.data_block); }
 
-    void fec_number(size_t name, uint64_t& number, uint64_t least, uint64_t most) {
-        size_t index = value(name);
-        number = setup_.number(index, setup_.word(name), least, most);
+    void fec_number(uint64_t& number, uint64_t least, uint64_t most) {
+        const std::string& name = setup_.word(words_->index());
+        size_t index = value();
+        number = setup_.number(index, name, least, most);
         if (&number == &fec_.blocks) fec_blocks_at_ = index;
     }
 
-    void fec_roots(size_t name) {
-        fec_.roots =
-            static_cast<unsigned>(setup_.number(value(name), setup_.word(name), kLeastRoots, kMostRoots));
+    void fec_roots() {
+        fec_.roots = static_cast<unsigned>(words_->number("fec_roots", kLeastRoots, kMostRoots));
     }
 
     static uint64_t blocks_of(const Device& device, size_t bytes) {
@@ -272,7 +254,7 @@ class Reader {
     Settings settings_;
     FecSettings fec_;
     uint64_t tree_end_ = 0;
-    size_t at_ = 0, end_ = 0;  // of the features: the next word, and behind the last
+    std::optional<FeatureWords> words_;
     size_t fec_device_at_ = 0, fec_blocks_at_ = 0;
 };
 

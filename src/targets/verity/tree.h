@@ -58,7 +58,7 @@ class Tree {
     const Shape& shape() const { return shape_; }
     unsigned levels() const { return static_cast<unsigned>(level_start_.size()); }
     uint64_t per_block() const { return uint64_t{1} << bits_; }
-    uint64_t end() const { return end_; }  // the first block of the hash device behind it
+    uint64_t end() const { return end_; }  // the first block of the hash device after it
 
     // The block of level 0 that has the digest of a data block.
     Slot leaf(uint64_t data_block) const { return slot(0, data_block); }

@@ -18,7 +18,7 @@
 #include <cstdlib>
 
 #include "base/log.h"
-#include "targets/one_device.h"
+#include "parts/one_device.h"
 #include "targets/registry.h"
 #include "targets/verity/fec.h"
 #include "targets/verity/hash_cache.h"

@@ -1,4 +1,4 @@
-#include "targets/sector_ranges.h"
+#include "parts/sector_ranges.h"
 
 #include <algorithm>
 #include <iterator>

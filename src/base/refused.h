@@ -9,12 +9,14 @@
 
 #pragma once
 
+#include <cassert>
 #include <cerrno>
 #include <cstddef>
 #include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace dmfs {
 
@@ -58,7 +60,23 @@ class Refused : public std::exception {
     Place place_;
 };
 
-// How an operation ended that cannot throw, as a coroutine: nothing, or why it was refused.
-using Outcome = std::optional<Refused>;
+// How an operation ended that cannot throw, as a coroutine: well, or why it was refused. True is good, as
+// of a Status.
+class [[nodiscard]] Outcome {
+  public:
+    Outcome() = default;
+    Outcome(Refused refused) : refused_(std::move(refused)) {}
+
+    bool good() const { return !refused_; }
+    explicit operator bool() const { return good(); }
+    // Only of one that is not good.
+    const Refused& why() const {
+        assert(refused_);
+        return *refused_;
+    }
+
+  private:
+    std::optional<Refused> refused_;
+};
 
 }  // namespace dmfs

@@ -76,20 +76,20 @@ Task<Outcome> DeviceMapper::remove(std::shared_ptr<Volume> volume, bool deferred
     for (int step = 0;; step++) {
         Task<Outcome> removing = volume->remove({.deferred = deferred}, cancel);
         Outcome outcome = co_await removing;
-        if (!outcome || outcome->error() != EBUSY || step == kClosePatienceSteps) co_return outcome;
+        if (outcome || outcome.why().error() != EBUSY || step == kClosePatienceSteps) co_return outcome;
         Task<Status> pause = sleep_until(executor, executor.now_ns() + kClosePatienceStepNs);
         Status slept = co_await pause;
         if (!slept) co_return outcome;
         // Who was told of an interruption has removed nothing.
         if (is_cancelled(cancel))
-            co_return Refused(EINTR, "interrupted; " + outcome->reason(), outcome->remedy());
+            co_return Refused(EINTR, "interrupted; " + outcome.why().reason(), outcome.why().remedy());
     }
 }
 
 Task<Outcome> DeviceMapper::unmake(std::shared_ptr<Volume> volume) {
     Task<Outcome> removing = volume->remove({.deferred = true}, nullptr);
     Outcome outcome = co_await removing;
-    if (outcome && outcome->error() == ENXIO) co_return Outcome();  // somebody else did it
+    if (!outcome && outcome.why().error() == ENXIO) co_return Outcome();  // somebody else did it
     co_return outcome;
 }
 
@@ -148,7 +148,7 @@ Task<Outcome> DeviceMapper::build(std::shared_ptr<Volume> volume, std::string te
     };
     Task<Outcome> task = aside(volumes_.executor(), std::move(building), cancel);
     Outcome outcome = co_await task;
-    if (!outcome) *table = std::move(*built);
+    if (outcome) *table = std::move(*built);
     co_return outcome;
 }
 
@@ -174,7 +174,7 @@ Task<Outcome> DeviceMapper::change_state(std::shared_ptr<Volume> volume, std::st
     }
     if (verb == "suspend" || verb == "resume") {
         outcome = check_flags(words, 1, {"noflush", "nolockfs"}, line, "state");
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
         Task<Outcome> task = verb == "suspend" ? volume->suspend(has(words, "noflush"), cancel)
                                                : volume->resume(has(words, "noflush"), cancel);
         outcome = co_await task;
@@ -182,14 +182,14 @@ Task<Outcome> DeviceMapper::change_state(std::shared_ptr<Volume> volume, std::st
     }
     if (verb == "remove") {
         outcome = check_flags(words, 1, {"deferred"}, line, "state");
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
         Task<Outcome> task = remove(volume, has(words, "deferred"), cancel);
         outcome = co_await task;
         co_return outcome;
     }
     if (verb == "ro" || verb == "rw" || verb == "clear") {
         outcome = check_flags(words, 1, {}, line, "state");
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
         if (verb == "clear")
             volume->clear();
         else
@@ -220,7 +220,7 @@ Task<Outcome> DeviceMapper::reverse(std::string text, std::string folder, std::s
     };
     Task<Outcome> task = aside(volumes_.executor(), std::move(looking), cancel);
     Outcome outcome = co_await task;
-    if (!outcome) *answer = std::move(*found);
+    if (outcome) *answer = std::move(*found);
     co_return outcome;
 }
 
@@ -256,7 +256,8 @@ Task<Outcome> DeviceMapper::message(std::shared_ptr<Volume> volume, std::string 
     }
     Task<Outcome> task = volume->message(*sector, std::move(words), answer, cancel);
     Outcome outcome = co_await task;
-    if (outcome && !outcome->place().file.empty()) outcome = outcome->at(Place{"message", 1, line});
+    if (!outcome && !outcome.why().place().file.empty())
+        outcome = outcome.why().at(Place{"message", 1, line});
     co_return outcome;
 }
 
@@ -274,14 +275,14 @@ Task<Outcome> DeviceMapper::create_each(std::string text, std::string folder, Ca
     } catch (const Refused& refused) {
         outcome = refused;
     }
-    for (size_t i = 0; i < wanted.size() && !outcome; i++) {
+    for (size_t i = 0; i < wanted.size() && outcome; i++) {
         std::shared_ptr<Volume> volume;
         try {
             volume = create(wanted[i].name, wanted[i].uuid, wanted[i].minor);
         } catch (const Refused& refused) {
             outcome = refused;
         }
-        if (outcome || wanted[i].table.empty()) continue;
+        if (!outcome || wanted[i].table.empty()) continue;
         Undo undo;
         undo.add([this, volume] { return unmake(volume); });
         Task<Outcome> whole = undo.unless_done(fill(volume, std::move(wanted[i]), folder, cancel));
@@ -296,7 +297,7 @@ Task<Outcome> DeviceMapper::fill(std::shared_ptr<Volume> volume, ConciseVolume w
     std::shared_ptr<Table> table;
     Task<Outcome> building = build(volume, std::move(wanted.table), folder, false, &table, cancel);
     Outcome outcome = co_await building;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> replacing = volume->replace(std::move(table), cancel);
     outcome = co_await replacing;
     co_return outcome;
@@ -330,11 +331,11 @@ void DeviceMapper::create_configured(const Config& config, const std::string& fi
             source.first_line = wanted.table_line;
             std::shared_ptr<Table> table = Table::build(wanted.table, source);
             Outcome outcome = run_now(volumes_.executor(), volume->replace(std::move(table), nullptr));
-            if (outcome) throw outcome->at(Place{file, wanted.line, {}, 0, 0});
+            if (!outcome) throw outcome.why().at(Place{file, wanted.line, {}, 0, 0});
         }
         if (wanted.suspended) {
             Outcome outcome = run_now(volumes_.executor(), volume->suspend(false, nullptr));
-            if (outcome) throw outcome->at(Place{file, wanted.line, {}, 0, 0});
+            if (!outcome) throw outcome.why().at(Place{file, wanted.line, {}, 0, 0});
         }
     }
 }

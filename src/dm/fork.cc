@@ -55,10 +55,10 @@ Outcome Snapshots::collect(const std::shared_ptr<Volume>& volume, Copying* copyi
         if (known->id() == volume->id()) return {};
     std::shared_ptr<Table> table = volume->live();
     if (!table) return Refused(ENXIO, "'" + volume->name() + "' has no live table");
-    if (Outcome refused = check_none_waits(*volume)) return refused;
+    if (Outcome outcome = check_none_waits(*volume); !outcome) return outcome;
     for (const std::shared_ptr<Device>& device : table->devices())
         if (std::shared_ptr<Volume> below = as_volume(device); below && !is_bottom(*volume))
-            if (Outcome refused = collect(below, copying); refused) return refused;
+            if (Outcome outcome = collect(below, copying); !outcome) return outcome;
     copying->order.push_back(volume);
     return {};
 }
@@ -75,7 +75,7 @@ Task<Outcome> Snapshots::fork(std::shared_ptr<Volume> volume, std::string name, 
     Copying copying{
         .name = std::move(name), .folder = std::move(folder), .order = {}, .suspended = {}, .copies = {}};
     Outcome outcome = collect(volume, &copying);
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Undo undo;
     Task<Outcome> whole = undo.unless_done(copy_all(&copying, &undo));
     outcome = co_await whole;
@@ -96,14 +96,16 @@ Task<Outcome> Snapshots::copy_all(Copying* copying, Undo* undo) {
         if (each->suspended()) continue;
         Task<Outcome> suspending = each->suspend(false, cancel_);
         Outcome outcome = co_await suspending;
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
         copying->suspended.push_back(each);
     }
     for (const std::shared_ptr<Volume>& original : copying->order) {
         const std::string name = copying->name_of(*original);
         Task<Outcome> making = copy_one(copying, original);
         Outcome outcome = co_await making;
-        if (outcome) co_return Refused(outcome->error(), name + ": " + outcome->reason(), outcome->remedy());
+        if (!outcome)
+            co_return Refused(outcome.why().error(), name + ": " + outcome.why().reason(),
+                              outcome.why().remedy());
         std::shared_ptr<Volume> copy = dm_.volumes().by_name(name);
         if (!copy) co_return Refused(ENXIO, "'" + name + "' was removed");
         copying->copies[original->id()] = copy;
@@ -127,7 +129,7 @@ Task<Outcome> Snapshots::copy_one(Copying* copying, std::shared_ptr<Volume> orig
 Task<Outcome> Snapshots::copy_upper(Copying* copying, std::shared_ptr<Volume> original) {
     std::shared_ptr<Volume> copy;
     Outcome outcome = create(copying->name_of(*original), &copy);
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Undo undo;
     undo.add([this, copy] { return dm_.unmake(copy); });
     Task<Outcome> whole = undo.unless_done(fill_upper(copying, std::move(original), copy));
@@ -154,7 +156,7 @@ Task<Outcome> Snapshots::fill_upper(Copying* copying, std::shared_ptr<Volume> or
     };
     Task<Outcome> task = aside(dm_.volumes().executor(), std::move(building), cancel_);
     Outcome outcome = co_await task;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> replacing = copy->replace(std::move(*built), cancel_);
     outcome = co_await replacing;
     co_return outcome;

@@ -83,9 +83,9 @@ Task<Outcome> Snapshots::check_cow(std::string word, std::shared_ptr<Volume> ori
         *opened = devices.open_device(word, true, folder);
     };
     Task<Outcome> task = aside(dm_.volumes().executor(), std::move(opening), cancel_);
-    Outcome refused = co_await task;
-    if (refused && refused->error() == EINTR) co_return refused;
-    if (refused) co_return Outcome();  // building the table says why, and where
+    Outcome outcome = co_await task;
+    if (!outcome && outcome.why().error() == EINTR) co_return outcome;
+    if (!outcome) co_return Outcome();  // building the table says why, and where
     std::shared_ptr<Device> cow = std::move(*opened);
     for (const std::shared_ptr<Volume>& volume : dm_.volumes().volumes())
         for (const std::shared_ptr<Table>& table : {volume->live(), volume->inactive()})
@@ -105,7 +105,7 @@ Task<Outcome> Snapshots::check_cow(std::string word, std::shared_ptr<Volume> ori
 Task<Outcome> Snapshots::make(std::shared_ptr<Device> origin, Sector length, Wanted wanted) {
     std::shared_ptr<Volume> volume;
     Outcome outcome = create(wanted.name, &volume);
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Undo undo;
     undo.add([this, volume] { return dm_.unmake(volume); });
     Task<Outcome> whole = undo.unless_done(give_table(volume, std::move(origin), length, std::move(wanted)));
@@ -124,7 +124,7 @@ Task<Outcome> Snapshots::give_table(std::shared_ptr<Volume> volume, std::shared_
                                    wanted.type + " " + std::to_string(chunk)),
               &table);
     Outcome outcome = co_await building;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> replacing = volume->replace(std::move(table), cancel_);
     outcome = co_await replacing;
     co_return outcome;
@@ -133,9 +133,9 @@ Task<Outcome> Snapshots::give_table(std::shared_ptr<Volume> volume, std::shared_
 Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted) {
     std::shared_ptr<Table> table = volume->live();
     if (!table) co_return Refused(ENXIO, "'" + volume->name() + "' has no live table");
-    if (Outcome refused = check_none_waits(*volume)) co_return refused;
+    if (Outcome outcome = check_none_waits(*volume); !outcome) co_return outcome;
     Task<Outcome> checking = check_cow(wanted.cow, volume);
-    if (Outcome refused = co_await checking; refused) co_return refused;
+    if (Outcome outcome = co_await checking; !outcome) co_return outcome;
     if (only_row(table, "snapshot-merge"))
         co_return Refused(EBUSY, "a snapshot is merging into '" + volume->name() + "'",
                           "wait until that is done");
@@ -143,7 +143,7 @@ Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted)
         const bool was_suspended = volume->suspended();
         Task<Outcome> suspending = volume->suspend(false, cancel_);
         Outcome outcome = co_await suspending;
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
         Task<Outcome> making = make(table->devices().front(), table->size(), std::move(wanted));
         outcome = co_await making;
         if (was_suspended) co_return outcome;
@@ -155,7 +155,7 @@ Task<Outcome> Snapshots::snapshot(std::shared_ptr<Volume> volume, Wanted wanted)
     table.reset();
     std::shared_ptr<Volume> real;
     Outcome outcome = create(volume->name() + kReal, &real);
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Volume::Insertion insertion;
     insertion.below = real;
     // Its only device is a volume, which is there already.
@@ -179,7 +179,7 @@ Task<Outcome> Snapshots::make_single(std::shared_ptr<Volume> origin, Cancel* can
     for (int step = 0;; step++) {
         Task<Outcome> collapsing = volume->collapse(origin, cancel);
         Outcome outcome = co_await collapsing;
-        if (!outcome || outcome->error() != EBUSY) co_return outcome;
+        if (outcome || outcome.why().error() != EBUSY) co_return outcome;
         if (step == kPatienceSteps) co_return Outcome();  // somebody uses it otherwise: it stays
         Executor& executor = dm_.volumes().executor();
         Task<Status> pause = sleep_until(executor, executor.now_ns() + kPatienceStepNs);
@@ -219,7 +219,7 @@ Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
         co_return Refused(EBUSY, "'" + into->name() + "' is suspended, and nothing merges meanwhile",
                           "resume it first");
     for (const std::shared_ptr<Volume>& each : {volume, into})
-        if (Outcome refused = check_none_waits(*each)) co_return refused;
+        if (Outcome outcome = check_none_waits(*each); !outcome) co_return outcome;
     row = nullptr;
     table.reset();
     if (into == volume) {
@@ -227,7 +227,7 @@ Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
         std::shared_ptr<Table> merging;
         Task<Outcome> building = build(volume, row_text(length, rest), &merging);
         Outcome outcome = co_await building;
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
         Task<Outcome> replacing = volume->replace(std::move(merging), cancel_);
         outcome = co_await replacing;
         co_return outcome;
@@ -238,12 +238,12 @@ Task<Outcome> Snapshots::merge(std::shared_ptr<Volume> volume) {
     Undo undo;
     Task<Outcome> whole = undo.unless_done(hand_over(volume, into, row_text(length, rest), &undo));
     Outcome outcome = co_await whole;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> removing = dm_.remove(volume, false, cancel_);
     outcome = co_await removing;
-    if (outcome)
-        co_return Refused(outcome->error(), "the merge has begun, but: " + outcome->reason(),
-                          outcome->remedy());
+    if (!outcome)
+        co_return Refused(outcome.why().error(), "the merge has begun, but: " + outcome.why().reason(),
+                          outcome.why().remedy());
     co_return Outcome();
 }
 
@@ -253,12 +253,12 @@ Task<Outcome> Snapshots::hand_over(std::shared_ptr<Volume> from, std::shared_ptr
     const bool was_suspended = from->suspended();
     Task<Outcome> suspending = from->suspend(false, cancel_);
     Outcome outcome = co_await suspending;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     if (!was_suspended) undo->add([from] { return from->resume(false, nullptr); });
     std::shared_ptr<Table> merging;
     Task<Outcome> building = build(into, std::move(text), &merging);
     outcome = co_await building;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> replacing = into->replace(std::move(merging), cancel_);
     outcome = co_await replacing;
     co_return outcome;
@@ -268,7 +268,7 @@ Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
     std::shared_ptr<Table> table = volume->live();
     const Table::Row* row = only_row(table, "snapshot-merge");
     if (row == nullptr) co_return Refused(EINVAL, "nothing merges into '" + volume->name() + "'");
-    if (Outcome refused = check_none_waits(*volume)) co_return refused;
+    if (Outcome outcome = check_none_waits(*volume); !outcome) co_return outcome;
     if (volume->suspended())
         co_return Refused(EBUSY, "'" + volume->name() + "' is suspended, and nothing merges meanwhile",
                           "resume it");
@@ -291,10 +291,10 @@ Task<Outcome> Snapshots::merged(std::shared_ptr<Volume> volume) {
     Task<Outcome> building =
         build(volume, row_text(length, keeps ? "snapshot-origin " + word : "linear " + word + " 0"), &plain);
     Outcome outcome = co_await building;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> replacing = volume->replace(std::move(plain), cancel_);
     outcome = co_await replacing;
-    if (outcome || !keeps || !origin) co_return outcome;
+    if (!outcome || !keeps || !origin) co_return outcome;
     Task<Outcome> making_single = make_single(origin, cancel_);
     outcome = co_await making_single;
     co_return outcome;
@@ -336,14 +336,14 @@ bool Snapshots::is_fork(const Volume& volume) const {
 }
 
 Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume) {
-    if (Outcome refused = check_no_snapshots(*volume)) co_return refused;
+    if (Outcome outcome = check_no_snapshots(*volume); !outcome) co_return outcome;
     std::shared_ptr<Volume> left;  // an origin whose snapshots were removed otherwise
     if (std::shared_ptr<Table> table = volume->live(); only_row(table, "snapshot-origin"))
         left = as_volume(table->devices().front());
     if (left) {
         Task<Outcome> making_single = make_single(std::move(left), cancel_);
         Outcome outcome = co_await making_single;
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
         if (!only_row(volume->live(), "snapshot-origin") && !is_snapshot(*volume)) co_return Outcome();
     }
     const bool snapshot = is_snapshot(*volume);
@@ -354,7 +354,7 @@ Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume) {
     std::vector<std::shared_ptr<Volume>> below, origins;
     if (!snapshot) below = parts(prefix);
     for (const std::shared_ptr<Volume>& part : below) {
-        if (Outcome refused = check_no_snapshots(*part)) co_return refused;
+        if (Outcome outcome = check_no_snapshots(*part); !outcome) co_return outcome;
         if (auto origin = dm_.volumes().by_name(part->name().substr(prefix.size()) + kReal))
             origins.push_back(std::move(origin));
     }
@@ -363,7 +363,7 @@ Task<Outcome> Snapshots::drop(std::shared_ptr<Volume> volume) {
             if (std::shared_ptr<Volume> origin = as_volume(device)) origins.push_back(std::move(origin));
     Task<Outcome> removing = dm_.remove(std::move(volume), false, cancel_);
     Outcome outcome = co_await removing;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     // From the top; what somebody else uses stays.
     for (bool removed = true; removed;) {
         removed = false;
@@ -422,8 +422,8 @@ Task<Outcome> run_request(DeviceMapper* dm, std::shared_ptr<Volume> volume, std:
             static_cast<void>(devices.open_device(word, true, folder));
         };
         Task<Outcome> trying = aside(dm->volumes().executor(), std::move(opening), cancel);
-        Outcome refused = co_await trying;
-        if (refused && refused->error() == EINTR) co_return refused;
+        Outcome outcome = co_await trying;
+        if (!outcome && outcome.why().error() == EINTR) co_return outcome;
     }
     // One at a time: each looks at several volumes, and expects them to stay.
     Task<Status> turn = dm->snapshot_steps().acquire(cancel);

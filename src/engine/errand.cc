@@ -72,7 +72,7 @@ Task<Outcome> wait_for_control(Executor* executor, std::shared_ptr<ControlErrand
 
 struct Call {
     std::function<void()> make;
-    Outcome refused;
+    Outcome outcome;
 };
 
 Task<Status> make_aside(Executor& executor, std::shared_ptr<Call> call) {
@@ -81,7 +81,7 @@ Task<Status> make_aside(Executor& executor, std::shared_ptr<Call> call) {
     try {
         call->make();
     } catch (const Refused& refused) {
-        call->refused = refused;
+        call->outcome = refused;
     }
     call->make = nullptr;  // what only it has goes here, too: closing a file may hang as well
     co_return kOk;
@@ -116,7 +116,7 @@ Task<Outcome> aside(Executor& executor, std::function<void()> call, Cancel* canc
     Task<Status> calling = until_killed(executor, make_aside(executor, shared), cancel);
     Status status = co_await calling;
     if (!status) co_return Refused(status.error(), "interrupted while a device did not answer");
-    co_return shared->refused;
+    co_return shared->outcome;
 }
 
 }  // namespace dmfs

@@ -2,7 +2,7 @@
 //
 //     Room room;
 //     device.ask_room(start, count, room);     for each range; nothing is taken
-//     room.refusal()                           why it should not begin
+//     room.outcome()                           why it should not begin
 //
 // A snapshot that overflows is lost, so who is about to change much asks first. Others may take
 // the room meanwhile: it is an answer of this moment.
@@ -28,7 +28,7 @@ class Room {
     // Whether this part of a device is still to be asked: it is no more room if several rows
     // stand on it. False, too, when the look has ended.
     bool ask(const void* device, Sector start, Sector count) {
-        if (refusal_ || !look_.step()) return false;
+        if (!outcome_ || !look_.step()) return false;
         const Look::Question question{device, start, count};
         if (look_.answered(question)) return false;
         look_.answer(question, 0);
@@ -55,14 +55,14 @@ class Room {
                            "a larger COW device, or drop the snapshot first"));
     }
     void refuse(Refused why) {
-        if (!refusal_) refusal_ = std::move(why);
+        if (outcome_) outcome_ = std::move(why);
     }
-    const Outcome& refusal() const { return refusal_; }
+    const Outcome& outcome() const { return outcome_; }
 
   private:
     Look& look_;
     std::map<const void*, uint64_t> taken_, asked_;
-    Outcome refusal_;
+    Outcome outcome_;
 };
 
 }  // namespace dmfs

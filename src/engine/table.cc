@@ -38,8 +38,8 @@ Task<Outcome> Table::prepare(Cancel* cancel) {
     if (prepared_) co_return Outcome();
     for (const Living& living : living_) {
         Task<Outcome> preparing = living.lifecycle->prepare(cancel);
-        Outcome refused = co_await preparing;
-        if (refused) co_return refused->of(rows_[living.row].type);
+        Outcome outcome = co_await preparing;
+        if (!outcome) co_return outcome.why().of(rows_[living.row].type);
     }
     settle_limits();  // a target may have learned what it can
     prepared_ = true;
@@ -118,7 +118,7 @@ void Table::ask_room(Sector start, Sector count, Room& room) const {
         const Row& row = rows_[index];
         const Sector from = std::max(start, row.start), until = std::min(end, row.start + row.length);
         row.target->ask_room(from - row.start, until - from, room);
-        if (room.refusal()) return;
+        if (!room.outcome()) return;
     }
 }
 
@@ -158,13 +158,13 @@ Task<Status> Table::quiet(Cancel* cancel) {
 Task<Outcome> Table::preresume(Cancel* cancel) {
     for (const Living& living : living_) {
         Task<Outcome> going_on = living.lifecycle->preresume(cancel);
-        Outcome refused = co_await going_on;
-        if (!refused) continue;
+        Outcome outcome = co_await going_on;
+        if (outcome) continue;
         for (const Living& asked : living_) {
             asked.lifecycle->preresume_undo();
             if (&asked == &living) break;
         }
-        co_return refused->of(rows_[living.row].type);
+        co_return outcome.why().of(rows_[living.row].type);
     }
     co_return Outcome();
 }

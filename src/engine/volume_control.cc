@@ -17,15 +17,15 @@ namespace dmfs {
 Task<Outcome> Volume::load(std::shared_ptr<Table> table, Cancel* cancel) {
     Task<Outcome> preparing = table->prepare(cancel);
     Outcome outcome = co_await preparing;
-    if (!outcome) outcome = make_inactive(std::move(table));
+    if (outcome) outcome = make_inactive(std::move(table));
     co_return outcome;
 }
 
 Outcome Volume::make_inactive(std::shared_ptr<Table> table) {
     std::shared_ptr<Table> old;  // destroyed after the guard
     std::lock_guard guard(space_.mutex_);
-    Outcome refused = unfit(*table);
-    if (refused) return refused;
+    Outcome outcome = unfit(*table);
+    if (!outcome) return outcome;
     old = std::exchange(inactive_, std::move(table));
     had_table_ = true;
     return {};
@@ -34,8 +34,8 @@ Outcome Volume::make_inactive(std::shared_ptr<Table> table) {
 // Makes `table` the incoming one; *superseded becomes what is inactive now.
 Outcome Volume::announce(std::shared_ptr<Table> table, std::shared_ptr<Table>* superseded) {
     std::lock_guard guard(space_.mutex_);
-    Outcome refused = unfit(*table);
-    if (refused) return refused;
+    Outcome outcome = unfit(*table);
+    if (!outcome) return outcome;
     *superseded = inactive_;
     incoming_ = std::move(table);
     return {};
@@ -170,11 +170,12 @@ void Volume::let_in() {
 Task<Outcome> Volume::let_in_again() {
     if (table_ != nullptr) {
         Task<Outcome> going_on = may_go_on(nullptr);
-        Outcome refused = co_await going_on;
-        if (refused)
-            co_return Refused(refused->error(),
-                              "'" + name() + "' stays suspended with the table it had: " + refused->reason(),
-                              "`dmfs resume` when what is in the way is mended");
+        Outcome outcome = co_await going_on;
+        if (!outcome)
+            co_return Refused(
+                outcome.why().error(),
+                "'" + name() + "' stays suspended with the table it had: " + outcome.why().reason(),
+                "`dmfs resume` when what is in the way is mended");
     }
     let_in();
     co_return Outcome();
@@ -236,15 +237,15 @@ Task<Outcome> Volume::let_in_and_load(Exchange* exchange) {
     }
     exchange->arrival.end();
     Task<Outcome> going_on = let_in_again();
-    Outcome refused = co_await going_on;
-    if (!refused) co_return refused;
+    Outcome outcome = co_await going_on;
+    if (outcome) co_return outcome;
     {
         std::lock_guard guard(space_.mutex_);
         if (inactive_ == exchange->fresh) inactive_ = nullptr;  // not the last to have it
     }
     Task<Outcome> without = let_in_without(exchange);
-    refused = co_await without;
-    co_return refused;
+    outcome = co_await without;
+    co_return outcome;
 }
 
 Task<Outcome> Volume::swap_back(Exchange* exchange) {
@@ -293,8 +294,8 @@ Task<Outcome> Volume::resume(bool noflush, Cancel* cancel) {
                                         : Task<Outcome>::ready({});
     Task<Outcome> whole = undo.unless_done(std::move(steps));
     Outcome outcome = co_await whole;
-    if (outcome && exchanges) outcome = still_loaded(std::move(outcome), exchange);
-    if (outcome || !suspended()) co_return outcome;
+    if (!outcome && exchanges) outcome = still_loaded(std::move(outcome), exchange);
+    if (!outcome || !suspended()) co_return outcome;
     exchange.arrival.end();  // under control_, which goes now: later it would end another's
     Task<Status> ending = until_killed(
         space_.executor(), go_on(shared_from_this(), std::move(exchange.old), std::move(guard)), cancel);
@@ -312,13 +313,13 @@ Task<Outcome> Volume::resume_same(Cancel* cancel) {
 }
 
 // What has become of the tables of a resume that was refused.
-Outcome Volume::still_loaded(Outcome refused, const Exchange& exchange) const {
-    std::string remedy = refused->remedy().empty() ? "" : refused->remedy() + "; ";
+Outcome Volume::still_loaded(Outcome outcome, const Exchange& exchange) const {
+    std::string remedy = outcome.why().remedy().empty() ? "" : outcome.why().remedy() + "; ";
     if (live()) remedy += "the table before goes on; ";
     remedy += exchange.fresh && inactive() == exchange.fresh
                   ? "the new one is still loaded: resume tries it again"
                   : "load the new one again";
-    return Refused(refused->error(), refused->reason(), remedy).at(refused->place());
+    return Refused(outcome.why().error(), outcome.why().reason(), remedy).at(outcome.why().place());
 }
 
 // The inactive table comes to life. Where it is refused, the old one goes on, also on a volume that
@@ -326,7 +327,7 @@ Outcome Volume::still_loaded(Outcome refused, const Exchange& exchange) const {
 Task<Outcome> Volume::resume_fresh(bool noflush, Exchange* exchange, Undo* undo, Cancel* cancel) {
     Task<Outcome> suspending = suspend_locked(noflush, cancel);
     Outcome outcome = co_await suspending;
-    if (outcome) {
+    if (!outcome) {
         // Back to where it was, unless another was loaded meanwhile.
         std::lock_guard space_guard(space_.mutex_);
         if (!inactive_) inactive_ = exchange->fresh;
@@ -334,7 +335,7 @@ Task<Outcome> Volume::resume_fresh(bool noflush, Exchange* exchange, Undo* undo,
     }
     undo->add([this, exchange] { return let_in_and_load(exchange); });
     outcome = swap_locked(exchange);
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     undo->add([this, exchange] { return swap_back(exchange); });
     Task<Outcome> going_on = may_go_on(cancel);
     outcome = co_await going_on;
@@ -344,19 +345,19 @@ Task<Outcome> Volume::resume_fresh(bool noflush, Exchange* exchange, Undo* undo,
 Task<Outcome> Volume::replace(std::shared_ptr<Table> table, Cancel* cancel) {
     Task<Outcome> preparing = table->prepare(cancel);
     Outcome outcome = co_await preparing;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Status> acquired = control_.acquire(cancel);
     Status status = co_await acquired;
     if (!status) co_return control_interrupted(status);
     Lock::Guard guard(control_);
     std::shared_ptr<Table> superseded;
     outcome = announce(table, &superseded);
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Exchange exchange{Arrival{*this}, std::move(table), nullptr};
     Undo undo;
     Task<Outcome> whole = undo.unless_done(replace_steps(&exchange, &undo, cancel));
     outcome = co_await whole;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     exchange.arrival.end();  // under control_, which goes now: later it would end another's
     Task<Status> going_on = until_killed(
         space_.executor(), go_on(shared_from_this(), std::move(exchange.old), std::move(guard)), cancel);
@@ -375,10 +376,10 @@ Task<Outcome> Volume::replace_steps(Exchange* exchange, Undo* undo, Cancel* canc
     const bool was_suspended = suspended();
     Task<Outcome> suspending = suspend_locked(false, cancel);
     Outcome outcome = co_await suspending;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     if (!was_suspended) undo->add([this, exchange] { return let_in_without(exchange); });
     outcome = swap_locked(exchange);
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     undo->add([this, exchange] { return swap_back(exchange); });
     Task<Outcome> beginning = may_go_on(cancel);
     outcome = co_await beginning;
@@ -392,16 +393,16 @@ Task<Outcome> Volume::remove(Removal how, Cancel* cancel) {
     std::shared_ptr<Volume> self = shared_from_this();
     bool put_off = false;
     Outcome outcome = space_.doom(*this, how, &put_off, false);
-    if (outcome || put_off) co_return outcome;
+    if (!outcome || put_off) co_return outcome;
     Task<Status> acquired = control_.acquire(cancel);
     Status status = co_await acquired;
     if (!status) co_return control_interrupted(status);
     Lock::Guard guard(control_);
     outcome = space_.doom(*this, how, &put_off, true);  // again: it may have waited long
-    if (outcome || put_off) co_return outcome;
+    if (!outcome || put_off) co_return outcome;
     Task<Outcome> suspending = suspend_locked(true, cancel);
     outcome = co_await suspending;
-    if (outcome) {
+    if (!outcome) {
         space_.spare(*this);
         co_return outcome;
     }
@@ -464,7 +465,7 @@ Task<Outcome> Volume::message(Sector sector, std::vector<Word> words, std::strin
     } catch (const Refused& refused) {
         outcome = refused;
     }
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     if (answer->empty()) note_change();  // one that answers asks
     Task<Status> settling = until_killed(space_.executor(), target.settled(), cancel);
     Status settled = co_await settling;

@@ -56,12 +56,12 @@ Task<Outcome> Volume::insert(Insertion insertion, Cancel* cancel) {
     status = co_await acquired_below;
     if (!status) co_return control_interrupted(status);
     Lock::Guard guard_below(insertion.below->control_);
-    if (Outcome refused = may_insert(*insertion.below)) co_return refused;
+    if (Outcome outcome = may_insert(*insertion.below); !outcome) co_return outcome;
     const bool was_suspended = suspended();
     Undo undo;
     Task<Outcome> whole = undo.unless_done(insert_steps(&insertion, &undo, cancel));
     Outcome outcome = co_await whole;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     if (!was_suspended) let_in();
     if (space_.observer_ != nullptr) space_.observer_->table_swapped(*this);
     co_return outcome;
@@ -71,7 +71,7 @@ Task<Outcome> Volume::insert_steps(Insertion* insertion, Undo* undo, Cancel* can
     const bool was_suspended = suspended();
     Task<Outcome> suspending = suspend_locked(false, cancel);
     Outcome outcome = co_await suspending;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     if (!was_suspended) undo->add([this] { return let_in_again(); });
 
     std::shared_ptr<Volume> below = insertion->below;
@@ -80,7 +80,7 @@ Task<Outcome> Volume::insert_steps(Insertion* insertion, Undo* undo, Cancel* can
     undo->add([this, below, table] { return take_back(below, table); });
     Task<Outcome> resuming = table->preresume(cancel);
     outcome = co_await resuming;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     below->let_in();
 
     try {
@@ -88,16 +88,16 @@ Task<Outcome> Volume::insert_steps(Insertion* insertion, Undo* undo, Cancel* can
     } catch (const Refused& refused) {
         outcome = refused;
     }
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> preparing = table->prepare(cancel);
     outcome = co_await preparing;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     adopt(table);
     undo->add([this] { return close_above(); });
     Task<Outcome> beginning = table->preresume(cancel);
     table.reset();  // close_above() closes what stands below it
     outcome = co_await beginning;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> doing = insertion->meanwhile();
     outcome = co_await doing;
     co_return outcome;
@@ -157,7 +157,7 @@ Task<Outcome> Volume::collapse(std::shared_ptr<Volume> below, Cancel* cancel) {
     Undo undo;
     Task<Outcome> whole = undo.unless_done(collapse_steps(below, &old, &undo, cancel));
     Outcome outcome = co_await whole;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     std::shared_ptr<Table> taken = live();
     taken->belongs_to(weak_from_this());
     show(*taken);
@@ -180,7 +180,7 @@ Task<Outcome> Volume::collapse_steps(std::shared_ptr<Volume> below, std::shared_
         if (each->suspended()) continue;
         Task<Outcome> suspending = each->suspend_locked(each == below.get(), cancel);
         Outcome outcome = co_await suspending;
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
         undo->add([each] { return each->let_in_again(); });
     }
     co_return take_from(*below, old);

@@ -143,10 +143,10 @@ Task<Status> Controls::write(ControlFile* file, std::string text, uint64_t offse
     drop(*file);
     if (takes_paths(file->node.kind, text)) {
         Task<Outcome> finding = find_folder(file, std::move(writer), cancel);
-        Outcome refused = co_await finding;
-        if (refused) {
-            spoil(*file, *refused);
-            co_return note(file->node.id, refused, request_name(file->node.kind, text));
+        Outcome outcome = co_await finding;
+        if (!outcome) {
+            spoil(*file, outcome.why());
+            co_return note(file->node.id, outcome, request_name(file->node.kind, text));
         }
     }
     Task<Status> writing = write_held(file, std::move(text), offset, cancel);
@@ -166,7 +166,7 @@ Task<Outcome> Controls::find_folder(ControlFile* file, WriterFolder writer, Canc
         Task<Outcome> task = aside(dm_.volumes().executor(), std::move(looking), cancel);
         outcome = co_await task;
     }
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     file->folder = *found ? writer.path : std::string();
     file->writer = std::move(writer);
     co_return Outcome();
@@ -189,13 +189,13 @@ Task<Status> Controls::write_held(ControlFile* file, std::string text, uint64_t 
     }
     if (is_table(kind)) {
         Task<Outcome> checking = check_table(file, cancel);
-        Outcome refused = co_await checking;
-        if (!refused && file->checked) {
+        Outcome outcome = co_await checking;
+        if (outcome && file->checked) {
             Task<Outcome> preparing = file->checked->prepare(cancel);
-            refused = co_await preparing;
+            outcome = co_await preparing;
         }
-        if (refused) spoil(*file, *refused);
-        co_return note(file->node.id, refused, "table");
+        if (!outcome) spoil(*file, outcome.why());
+        co_return note(file->node.id, outcome, "table");
     }
     if (kind == Kind::create) {
         bool goes_on = text.back() != '\n' || text.ends_with(",\n") || text.size() % kBufferSize == 0;
@@ -217,9 +217,9 @@ Task<Outcome> Controls::check_table(ControlFile* file, Cancel* cancel) {
     std::shared_ptr<Table> table;
     Task<Outcome> building =
         dm_.build(file->volume, file->written.substr(0, whole), file->folder, true, &table, cancel);
-    Outcome refused = co_await building;
-    if (!refused && whole == file->written.size()) file->checked = std::move(table);
-    co_return refused;
+    Outcome outcome = co_await building;
+    if (outcome && whole == file->written.size()) file->checked = std::move(table);
+    co_return outcome;
 }
 
 // A part of the text was refused, and so is what comes after it.
@@ -283,7 +283,7 @@ Task<Outcome> Controls::apply_table(ControlFile* file, Cancel* cancel) {
         Task<Outcome> building = dm_.build(file->volume, file->written, file->folder, false, &table, cancel);
         outcome = co_await building;
     }
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> applying = file->node.kind == Kind::inactive
                                  ? file->volume->load(std::move(table), cancel)
                                  : dm_.replace(file->volume, std::move(table), cancel);
@@ -302,7 +302,7 @@ Task<Outcome> Controls::apply(ControlFile* file, std::string text, Cancel* cance
             std::string answer;
             Task<Outcome> asking = dm_.message(file->volume, std::move(text), &answer, cancel);
             Outcome outcome = co_await asking;
-            keep_answer(*file, outcome ? "" : answer);
+            keep_answer(*file, outcome ? answer : "");
             co_return outcome;
         }
         case Kind::explain: {
@@ -361,12 +361,12 @@ void Controls::truncate(Node node, Volume& volume) {
 
 Status Controls::note(uint64_t id, const Outcome& outcome, const std::string& what) {
     std::lock_guard guard(mutex_);
-    if (!outcome) {
+    if (outcome) {
         errors_.erase(id);
         return kOk;
     }
-    errors_[id] = outcome->report(what) + "\n";
-    return Status(outcome->error());
+    errors_[id] = outcome.why().report(what) + "\n";
+    return Status(outcome.why().error());
 }
 
 void Controls::forget(uint64_t id) {

@@ -401,7 +401,7 @@ Task<Status> FileSystem::remove_volume(fuse_req_t fuse_request, std::shared_ptr<
     Request request(fuse_request, &waiting_, Until::asked);
     Task<Outcome> removing = dm_.remove(volume, false, &request);
     Outcome outcome = co_await removing;
-    Status status = controls_.note(outcome ? volume->id() : 0, outcome, "remove");
+    Status status = controls_.note(!outcome ? volume->id() : 0, outcome, "remove");
     request.reply(status);
     co_return status;
 }

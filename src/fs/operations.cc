@@ -171,7 +171,7 @@ struct Operations {
         }
         // mkdir(2) knows EEXIST where the device mapper says EBUSY.
         static_cast<void>(self(request).controls_.note(0, outcome, "create"));
-        fuse_reply_err(request, outcome->error() == EBUSY ? EEXIST : outcome->error());
+        fuse_reply_err(request, outcome.why().error() == EBUSY ? EEXIST : outcome.why().error());
     }
 
     static void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {

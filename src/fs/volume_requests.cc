@@ -100,8 +100,8 @@ Task<Status> FileSystem::truncate_volume(fuse_req_t fuse_request, std::shared_pt
                                          struct stat wanted, int to_set) {
     Request request(fuse_request, &waiting_);
     Task<Outcome> truncating = truncate_counted(volume, static_cast<uint64_t>(wanted.st_size), &request);
-    Outcome refused = co_await truncating;
-    Status status = refused ? controls_.note(volume->id(), refused, "truncate") : kOk;
+    Outcome outcome = co_await truncating;
+    Status status = !outcome ? controls_.note(volume->id(), outcome, "truncate") : kOk;
     const Node node{volume->id(), Kind::volume};
     if (status) status = set_attributes(node, wanted, to_set & ~FUSE_SET_ATTR_SIZE);
     struct stat found {};
@@ -121,7 +121,7 @@ Task<Outcome> FileSystem::truncate_counted(std::shared_ptr<Volume> volume, uint6
     } catch (const Refused& refused) {
         outcome = refused;
     }
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     // What is below may never answer: whoever waits can go without it.
     std::function<Task<Outcome>(Cancel*)> begin = [file = file_of(volume), counted, to,
                                                    zeroes = options_.truncate_zeroes](Cancel* own) {
@@ -129,7 +129,7 @@ Task<Outcome> FileSystem::truncate_counted(std::shared_ptr<Volume> volume, uint6
     };
     Task<Outcome> truncating = control_errand(dm_.volumes().executor(), std::move(begin), cancel);
     outcome = co_await truncating;
-    if (outcome || to != 0) co_return outcome;
+    if (!outcome || to != 0) co_return outcome;
     Task<Status> dropping = drop_truncated(std::move(volume));
     Status status = co_await dropping;
     static_cast<void>(status);

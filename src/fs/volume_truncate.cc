@@ -46,7 +46,7 @@ Task<Outcome> VolumeFile::truncate(uint64_t to, bool may_zero, Cancel* cancel) {
         co_await enter;
         std::vector<Range> ranges = data_from(to, cancel);
         if (is_cancelled(cancel)) co_return Refused(EINTR, "interrupted");
-        if (Outcome refused = zeroes ? room_for(ranges, cancel) : Outcome(); refused) co_return refused;
+        if (Outcome outcome = zeroes ? room_for(ranges, cancel) : Outcome(); !outcome) co_return outcome;
         bool all_zeros = true;
         Task<Status> doing = zeroes ? zero(std::move(ranges), generation, cancel)
                                     : look_for_data(std::move(ranges), to, generation, &all_zeros, cancel);
@@ -88,7 +88,7 @@ Outcome VolumeFile::room_for(const std::vector<Range>& ranges, Cancel* cancel) {
     Look look(cancel);
     Room room(look);
     for (const Range& range : ranges) volume_->ask_room(range.from, range.end - range.from, room);
-    return room.refusal();
+    return room.outcome();
 }
 
 Task<Status> VolumeFile::zero(std::vector<Range> ranges, uint64_t generation, Cancel* cancel) {

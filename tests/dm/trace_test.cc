@@ -24,7 +24,7 @@ struct Traced {
     Traced() {
         volume = dm.create("v");
         REQUIRE(
-            !run_now(*executor, volume->replace(dm.build(*volume, "0 128 linear ram:64K 0", "/"), nullptr)));
+            run_now(*executor, volume->replace(dm.build(*volume, "0 128 linear ram:64K 0", "/"), nullptr)));
         trace = std::make_shared<Trace>(volume);
         volume->watch(trace);
     }

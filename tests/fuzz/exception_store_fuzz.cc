@@ -56,9 +56,9 @@ class World {
     std::shared_ptr<Cow> open() {
         auto cow = std::make_shared<Cow>(executor_, origin_, device_,
                                          std::make_unique<PersistentStore>(*device_, chunk_, 512));
-        Outcome refused = run(cow->read_store(nullptr));
-        if (refused) {
-            PROMISE(refused->error() > 0 && !refused->reason().empty());
+        Outcome outcome = run(cow->read_store(nullptr));
+        if (!outcome) {
+            PROMISE(outcome.why().error() > 0 && !outcome.why().reason().empty());
             return nullptr;
         }
         cow->belongs_to({0, kOrigin}, false, [] {});

@@ -326,8 +326,8 @@ std::vector<Span> moved(World* world, SimVolume& volume) {
 }
 
 void expect(World* world, const Outcome& outcome, bool may_be_cancelled, const char* what) {
-    if (!outcome || (may_be_cancelled && outcome->error() == EINTR)) return;
-    guarded(world, [&] { fail(std::string(what) + " was refused: " + outcome->detail()); });
+    if (outcome || (may_be_cancelled && outcome.why().error() == EINTR)) return;
+    guarded(world, [&] { fail(std::string(what) + " was refused: " + outcome.why().detail()); });
 }
 
 Task<Status> controller(World* world, size_t index) {
@@ -365,7 +365,7 @@ Task<Status> controller(World* world, size_t index) {
         Task<Outcome> suspending = engine.suspend(noflush, cancel.get());
         Outcome suspended = co_await suspending;
         expect(world, suspended, cancel != nullptr, "a suspend");
-        if (suspended) continue;
+        if (!suspended) continue;
         if (what == 2 && world->faults.power) {
             volume.spans = moved(world, volume);
             std::shared_ptr<Table> table = world->table(volume, volume.spans);
@@ -398,7 +398,7 @@ Task<Status> bring_up(World* world, size_t index) {
     std::shared_ptr<Table> table = world->table(volume, volume.spans);
     Task<Outcome> task = volume.volume->replace(std::move(table), nullptr);
     Outcome outcome = co_await task;
-    co_return Status(outcome ? outcome->error() : 0);
+    co_return Status(!outcome ? outcome.why().error() : 0);
 }
 
 // What was parked while a volume was suspended meets the table it resumes with.
@@ -407,7 +407,7 @@ Task<Status> exchange_for_zeros(World* world) {
     Sector size = world->top().size();
     Task<Outcome> suspending = top.suspend(false, nullptr);
     Outcome outcome = co_await suspending;
-    if (outcome) co_return Status(outcome->error());
+    if (!outcome) co_return Status(outcome.why().error());
     Memory within(kSectorBytes), beyond(kSectorBytes);
     Bio bio;
     bio.count = 1;
@@ -425,10 +425,10 @@ Task<Status> exchange_for_zeros(World* world) {
         Table::build(text, TableSource{world->executor, target_registry(), *world, "/", true, [] {}});
     Task<Outcome> loading = top.load(std::move(table));
     outcome = co_await loading;
-    if (outcome) co_return Status(outcome->error());
+    if (!outcome) co_return Status(outcome.why().error());
     Task<Outcome> resuming = top.resume(false, nullptr);
     outcome = co_await resuming;
-    if (outcome) co_return Status(outcome->error());
+    if (!outcome) co_return Status(outcome.why().error());
     Status zeros = co_await first;
     Status refused = co_await second;
     if (!zeros || value_in(within.data()) != 0) co_return Status(EILSEQ);

@@ -257,9 +257,9 @@ Task<Status> fill_and_empty(World* world) {
 // What the controller does. Behind a failure of the power nothing is expected any more.
 
 void expect(World* world, const Outcome& outcome, const std::string& what) {
-    if (!outcome || !world->faults.power || world->faults.errors > 0) return;
-    if (world->gets_full && outcome->error() == ENOSPC) return;  // a new store has to be written
-    world->note_failure(what + " was refused: " + outcome->detail());
+    if (outcome || !world->faults.power || world->faults.errors > 0) return;
+    if (world->gets_full && outcome.why().error() == ENOSPC) return;  // a new store has to be written
+    world->note_failure(what + " was refused: " + outcome.why().detail());
 }
 
 // Again and again, while errors below are in its way.
@@ -268,7 +268,7 @@ Task<Status> resume(World* world, std::shared_ptr<Volume> volume, const char* wh
         Task<Outcome> resuming = volume->resume(false, nullptr);
         Outcome outcome = co_await resuming;
         expect(world, outcome, what);
-        if (!outcome || world->stop || !world->faults.power) co_return kOk;
+        if (outcome || world->stop || !world->faults.power) co_return kOk;
     }
 }
 
@@ -307,7 +307,7 @@ Task<Status> make_shot(World* world, Shot* shot) {
         Status resumed = co_await resuming;
         static_cast<void>(resumed);
     }
-    if (outcome) {
+    if (!outcome) {
         Task<Outcome> removing = shot->volume->remove({}, nullptr);
         Outcome removed = co_await removing;
         static_cast<void>(removed);
@@ -362,7 +362,7 @@ Task<Status> resume_merge(World* world, Shot* shot) {
         Task<Outcome> resuming = world->org.volume->resume(false, nullptr);
         Outcome outcome = co_await resuming;
         expect(world, outcome, "the resume of a merge");
-        if (!outcome || world->stop || !world->faults.power) co_return kOk;
+        if (outcome || world->stop || !world->faults.power) co_return kOk;
         Task<Outcome> loading = world->org.volume->load(world->table(World::row_of(*shot, "snapshot-merge")));
         outcome = co_await loading;
         expect(world, outcome, "the load of a merge that was refused");
@@ -387,7 +387,7 @@ Task<Status> merge_shot(World* world, Shot* shot) {
         Task<Outcome> loading = world->org.volume->load(world->table(World::row_of(*shot, "snapshot-merge")));
         outcome = co_await loading;
         expect(world, outcome, "the load of a merge");
-        if (!outcome && world->faults.power) {
+        if (outcome && world->faults.power) {
             world->merge_row = World::row_of(*shot, "snapshot-merge");
             std::unique_ptr<Model> before = std::move(world->org.model);
             world->org.model = std::move(shot->model);
@@ -435,7 +435,7 @@ Task<Status> look_at_merge(World* world) {
         world->table(std::to_string(world->org.model->size()) + " snapshot-origin o"), nullptr);
     Outcome outcome = co_await replacing;
     expect(world, outcome, "the end of a merge");
-    if (!outcome) {
+    if (outcome) {
         world->merge_row.clear();
         world->sectors = world->org.model->size();
     }
@@ -489,7 +489,7 @@ Status finish(World& world, Task<Status> task) {
 Task<Status> take_away(std::shared_ptr<Volume> volume, std::string* refusal) {
     Task<Outcome> removing = volume->remove({}, nullptr);
     Outcome outcome = co_await removing;
-    if (outcome) *refusal = outcome->detail();
+    if (!outcome) *refusal = outcome.why().detail();
     co_return kOk;
 }
 
@@ -497,8 +497,8 @@ Task<Status> bring_up(World* world, Face* face, std::string row, std::string* re
     face->volume = world->space->create(face->name);
     Task<Outcome> task = face->volume->replace(world->table(row), nullptr);
     Outcome outcome = co_await task;
-    if (outcome) *refusal = outcome->detail();
-    co_return Status(outcome ? outcome->error() : 0);
+    if (!outcome) *refusal = outcome.why().detail();
+    co_return Status(!outcome ? outcome.why().error() : 0);
 }
 
 // Reads all of it. With `crashed` each sector may be one of those that a crash leaves.

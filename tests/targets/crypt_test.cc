@@ -647,14 +647,14 @@ TEST_CASE("the key can be exchanged while the volume is suspended, and only then
     CHECK(refused("key set :16:logon:dmfs-nobody") == ENOKEY);
     CHECK(crypt.with_keys() == "aes-cbc-plain64 " + k16 + " 0 a 0");
     CHECK(refused("Key Set " + other) == 0);
-    CHECK_FALSE(test::run(crypt.executor, crypt.table->preresume(nullptr)));
+    CHECK(test::run(crypt.executor, crypt.table->preresume(nullptr)));
     crypt.table->resume();
     CHECK(reads(other));
     CHECK(refused("key wipe") == EINVAL);
     crypt.table->postsuspend();
     CHECK(refused("key wipe") == 0);
     CHECK(crypt.with_keys() == "aes-cbc-plain64 " + std::string(32, '0') + " 0 a 0");
-    CHECK(test::run(crypt.executor, crypt.table->preresume(nullptr))->error() == EAGAIN);
+    CHECK(test::run(crypt.executor, crypt.table->preresume(nullptr)).why().error() == EAGAIN);
     Memory gone(bytes_of(1));
     for (Op op : {Op::read, Op::write, Op::write_zeroes})  // as when the mount ends
         CHECK(crypt.io(bio_of(op, 0, 1, op == Op::write_zeroes ? nullptr : &gone)) == Status(EIO));
@@ -662,9 +662,9 @@ TEST_CASE("the key can be exchanged while the volume is suspended, and only then
     CHECK(refused("key set :16:user:test") == 0);
     own_keyring().remove("user", "test");
     CHECK(crypt.with_keys() == "aes-cbc-plain64 :16:user:test 0 a 0");
-    CHECK_FALSE(test::run(crypt.executor, crypt.table->preresume(nullptr)));
+    CHECK(test::run(crypt.executor, crypt.table->preresume(nullptr)));
     CHECK(refused("key set " + other.substr(0, 30) + "xx") == EINVAL);  // as the kernel: no key is left
-    CHECK(test::run(crypt.executor, crypt.table->preresume(nullptr))->error() == EAGAIN);
+    CHECK(test::run(crypt.executor, crypt.table->preresume(nullptr)).why().error() == EAGAIN);
     CHECK(refused("key set " + k16) == 0);
     crypt.table->resume();
     CHECK(reads(k16));

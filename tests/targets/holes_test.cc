@@ -43,7 +43,8 @@ struct Holes final : DeviceSource {
                                                     .devices = *this,
                                                     .folder = "/",
                                                     .raise_event = [] {}});
-        if (Outcome refused = run(*executor, volume->replace(std::move(table), nullptr))) throw *refused;
+        if (Outcome outcome = run(*executor, volume->replace(std::move(table), nullptr)); !outcome)
+            throw outcome.why();
         return volume;
     }
     Status write(Device& device, Sector at, Sector count) {

@@ -26,7 +26,7 @@ struct SnapshotWorld {
 
     std::shared_ptr<Volume> volume(const std::string& name, const std::string& row) {
         std::shared_ptr<Volume> volume = space.create(name);
-        if (Outcome refused = replace(*volume, row)) throw *refused;
+        if (Outcome outcome = replace(*volume, row); !outcome) throw outcome.why();
         return volume;
     }
     Outcome replace(Volume& volume, const std::string& row) {

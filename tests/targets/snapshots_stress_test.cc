@@ -167,7 +167,7 @@ struct Stress final : DeviceSource {
         stop = true;
     }
     void expect(const Outcome& outcome, const std::string& what) {
-        if (outcome) note(what + " was refused: " + outcome->detail());
+        if (!outcome) note(what + " was refused: " + outcome.why().detail());
     }
     template <class T>
     T run(Task<T> task) {
@@ -433,7 +433,7 @@ void bother(Stress& stress, uint64_t seed) {
             }
             // Refused where a table is just being loaded that waits for the COW device.
             while (volume->suspended() && volume->live())
-                if (!stress.run(volume->resume(false, nullptr))) break;
+                if (stress.run(volume->resume(false, nullptr))) break;
             continue;
         }
         std::shared_ptr<Table> table = volume->live();

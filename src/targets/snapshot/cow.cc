@@ -46,8 +46,8 @@ Cow::Cow(Executor& executor, std::shared_ptr<Device> origin, std::shared_ptr<Dev
 Task<Outcome> Cow::read_store(Cancel* cancel) {
     std::vector<Entry> entries;
     Task<Outcome> reading = store_->read(&entries, cancel);
-    Outcome refused = co_await reading;
-    if (refused) co_return refused;
+    Outcome outcome = co_await reading;
+    if (!outcome) co_return outcome;
     std::lock_guard guard(mutex_);
     valid_ = store_->valid();
     known_invalid_ = !valid_;

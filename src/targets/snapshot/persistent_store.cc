@@ -45,15 +45,15 @@ PersistentStore::PersistentStore(Device& device, uint32_t chunk_sectors, uint32_
 Task<Outcome> PersistentStore::read(std::vector<Entry>* entries, Cancel* cancel) {
     cancel_ = cancel;
     Task<Outcome> reading = read_all(entries);
-    Outcome refused = co_await reading;
+    Outcome outcome = co_await reading;
     cancel_ = nullptr;
-    co_return refused;
+    co_return outcome;
 }
 
 Task<Outcome> PersistentStore::read_all(std::vector<Entry>* entries) {
     Task<Outcome> header = read_header();
-    Outcome refused = co_await header;
-    if (refused) co_return refused;
+    Outcome outcome = co_await header;
+    if (!outcome) co_return outcome;
     if (bytes_of(chunk_sectors_) % chunk_multiple_ != 0)
         co_return Refused(EINVAL, "the store has chunks of " + std::to_string(chunk_sectors_) +
                                       " sectors, which cut blocks of " + std::to_string(chunk_multiple_) +
@@ -77,9 +77,9 @@ Task<Outcome> PersistentStore::read_all(std::vector<Entry>* entries) {
     }
     if (!valid_) co_return Outcome();
     Task<Outcome> areas = read_areas(entries);
-    refused = co_await areas;
-    if (!refused && !in_order_) refused = check_places(*entries);
-    co_return refused;
+    outcome = co_await areas;
+    if (outcome && !in_order_) outcome = check_places(*entries);
+    co_return outcome;
 }
 
 Task<Outcome> PersistentStore::read_header() {
@@ -89,7 +89,7 @@ Task<Outcome> PersistentStore::read_header() {
     if (!status) co_return unreadable(device_, status);
     std::span<const std::byte> bytes(sector.data(), kHeaderBytes);
     new_ = is_new(bytes);
-    Outcome refused;
+    Outcome outcome;
     try {
         if (!new_) {
             Header header = decode(bytes);
@@ -97,12 +97,12 @@ Task<Outcome> PersistentStore::read_header() {
             chunk_sectors_ = header.chunk_sectors;
         }
     } catch (const Refused& wrong) {
-        refused = wrong;
+        outcome = wrong;
     }
     if (chunk_sectors_ == 0)
         chunk_sectors_ =
             std::max(kDefaultChunk, static_cast<uint32_t>(sectors_in(device_.limits().logical_block)));
-    co_return refused;
+    co_return outcome;
 }
 
 Task<Outcome> PersistentStore::read_areas(std::vector<Entry>* entries) {
@@ -133,7 +133,7 @@ Task<Outcome> PersistentStore::read_areas(std::vector<Entry>* entries) {
                     status = co_await ending;
                     co_return status ? Outcome() : unreadable(device_, status);
                 }
-                if (Outcome wrong = take_entry(entry, entries->size()); wrong) co_return wrong;
+                if (Outcome wrong = take_entry(entry, entries->size()); !wrong) co_return wrong;
                 entries->push_back(entry);
             }
             piece++;

@@ -121,7 +121,7 @@ Row::~Row() {
 }
 
 Task<Outcome> Row::prepare(Cancel* cancel) {
-    if (Outcome refused = claim_.enter(); refused) co_return refused->at(device_place_);
+    if (Outcome outcome = claim_.enter(); !outcome) co_return outcome.why().at(device_place_);
     if (claim_.waits()) co_return Outcome();
     if (!store_words_.persistent && store_words_.chunk_sectors == 0)
         co_return Refused(EINVAL, "a transient store needs a chunk size", "such as 8 or 16").at(chunk_place_);
@@ -136,15 +136,15 @@ Task<Outcome> Row::prepare(Cancel* cancel) {
     auto cow =
         std::make_shared<Cow>(executor_, not_open(origin_device_), not_open(device_), std::move(store));
     Task<Outcome> reading = cow->read_store(cancel);
-    Outcome refused = co_await reading;
-    if (refused) co_return refused->at(device_place_);
+    Outcome outcome = co_await reading;
+    if (!outcome) co_return outcome.why().at(device_place_);
     claim_.begin(std::move(cow));
     co_return Outcome();
 }
 
 Task<Outcome> Row::preresume(Cancel* cancel) {
-    Outcome refused = claim_.may_resume();
-    if (refused) co_return refused;
+    Outcome outcome = claim_.may_resume();
+    if (!outcome) co_return outcome;
     std::shared_ptr<Cow> cow = claim_.cow_to_be();
     if (!cow || cow->state() == Cow::State::invalid) co_return Outcome();
     Task<Status> beginning = cow->begin(cancel);

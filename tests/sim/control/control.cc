@@ -57,12 +57,14 @@ void simulate(uint64_t seed) {
     World& world = *whole;
     world.merges = world.chance(50);
     for (const char* name : {"base", "base2", "cow0", "cow1", "flaky", "dead", "over", "disk", "lw"})
-        if (Outcome refused = finish(world, make(&world, name, nullptr))) fail(refused->detail());
-    if (finish(world, world.find("dead")->suspend(false, nullptr))) fail("dead does not die");
+        if (Outcome outcome = finish(world, make(&world, name, nullptr)); !outcome)
+            fail(outcome.why().detail());
+    if (!finish(world, world.find("dead")->suspend(false, nullptr))) fail("dead does not die");
     world.may_stay.insert(world.find("dead")->id());
     if (seed % 4 == 0) {
         world.unmade.insert(world.dm->create("hand")->id());
-        if (Outcome refused = finish(world, make(&world, "late", nullptr))) fail(refused->detail());
+        if (Outcome outcome = finish(world, make(&world, "late", nullptr)); !outcome)
+            fail(outcome.why().detail());
         world.executor.spawn(handworker(&world));
     }
     for (int i = 0; i < 2; i++) world.executor.spawn(controller(&world));

@@ -54,7 +54,8 @@ void resume_all(World& world) {
         for (size_t i = 0; i < all.size(); i++)
             if (stays_suspended(*all[i]))
                 refused += all[i]->name() +
-                           " stays suspended: " + (outcomes[i] ? outcomes[i]->reason() : "and why?") + "; ";
+                           " stays suspended: " + (outcomes[i] ? "and why?" : outcomes[i].why().reason()) +
+                           "; ";
         if (refused.empty()) return;
     }
     fail(refused);
@@ -86,7 +87,8 @@ void check_volumes(World& world) {
     Bio bio;
     bio.count = kSectors;
     bio.memory = &memory;
-    if (Outcome failed = finish(world, asked(disk, bio))) fail("disk can't be read" + standing(world));
+    if (Outcome failed = finish(world, asked(disk, bio)); !failed)
+        fail("disk can't be read" + standing(world));
     for (Sector s = 0; s < kSectors; s++) world.model.check_read(s, value_in(memory.data() + bytes_of(s)));
 }
 
@@ -97,7 +99,7 @@ void check_log(World& world, int number) {
     Bio bio;
     bio.count = log->size();
     bio.memory = &memory;
-    if (finish(world, asked(log, bio))) fail("a log can't be read");
+    if (!finish(world, asked(log, bio))) fail("a log can't be read");
     const std::span<const std::byte> bytes(memory.data(), memory.bytes());
     const write_log::Super super = write_log::decode_super(bytes);
     if (super.entries < world.answered[number] + 1)
@@ -126,8 +128,8 @@ void remove_all(World& world) {
             // Logs at last, when those who write them are gone, and they were looked at.
             if (volume->name().starts_with("log") && !world.log_of.empty()) continue;
             Outcome outcome = finish(world, volume->remove({}, nullptr));
-            if (outcome && outcome->error() != ENXIO) refused += outcome->reason() + "; ";
-            removed |= !outcome;
+            if (!outcome && outcome.why().error() != ENXIO) refused += outcome.why().reason() + "; ";
+            removed = removed || outcome;
         }
         run_until_quiet(world, "behind a removal");
         if (!world.find("lw") && !world.log_of.empty()) {

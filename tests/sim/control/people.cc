@@ -38,7 +38,7 @@ Task<Outcome> give_table(World* world, std::shared_ptr<Volume> volume, std::stri
                          Cancel* cancel) {
     Outcome outcome;
     std::shared_ptr<Table> table = built(world, *volume, text, &outcome);
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     Task<Outcome> giving = load_only ? volume->load(std::move(table), cancel)
                                      : world->dm->replace(volume, std::move(table), cancel);
     outcome = co_await giving;
@@ -52,7 +52,7 @@ Task<Outcome> make(World* world, std::string name, Cancel* cancel) {
         world->logs++;
         Task<Outcome> making = make(world, "log" + std::to_string(world->logs), nullptr);
         Outcome outcome = co_await making;
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
     }
     std::shared_ptr<Volume> volume;
     Outcome outcome;
@@ -61,11 +61,11 @@ Task<Outcome> make(World* world, std::string name, Cancel* cancel) {
     } catch (const Refused& refused) {
         outcome = refused;
     }
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     if (name == "lw") world->log_of[volume->id()] = world->logs;
     Task<Outcome> giving = give_table(world, volume, table_of(world, name), false, cancel);
     outcome = co_await giving;
-    if (outcome) world->unmade.insert(volume->id());
+    if (!outcome) world->unmade.insert(volume->id());
     co_return outcome;
 }
 
@@ -96,7 +96,7 @@ Task<Outcome> remove_over(World* world, std::shared_ptr<Volume> volume, std::str
     world->removers.insert(id);
     Task<Outcome> removing = world->dm->set_state(std::move(volume), request + "\n", "/", cancel);
     Outcome outcome = co_await removing;
-    if (outcome && outcome->error() == EINTR) {
+    if (!outcome && outcome.why().error() == EINTR) {
         world->removers.erase(world->removers.find(id));
         world->kept.insert(id);
     }
@@ -105,9 +105,9 @@ Task<Outcome> remove_over(World* world, std::shared_ptr<Volume> volume, std::str
 
 // Who is told that something was not taken back, or that it still is, may find a volume suspended.
 void note_told(World* world, const Outcome& outcome) {
-    if (!outcome) return;
+    if (outcome) return;
     for (const char* told : {"and then: ", "still being taken back", "the merge has begun"})
-        if (outcome->reason().find(told) != std::string::npos)
+        if (outcome.why().reason().find(told) != std::string::npos)
             for (const auto& each : world->dm->volumes().volumes()) world->may_stay.insert(each->id());
 }
 
@@ -165,7 +165,7 @@ Task<Status> controller(World* world) {
         Task<Outcome> acting =
             volume ? act(world, std::move(volume), name, mortal.get()) : make(world, name, mortal.get());
         Outcome outcome = co_await acting;
-        check_killed(world, *mortal, name + ": " + (outcome ? outcome->reason() : "what was asked"));
+        check_killed(world, *mortal, name + ": " + (!outcome ? outcome.why().reason() : "what was asked"));
         if (name != "over") note_told(world, outcome);  // what is begun there is taken back in the end
         world->look();
     }
@@ -183,7 +183,7 @@ Task<Outcome> renew(World* world, std::string name, Cancel* cancel) {
     if (std::shared_ptr<Volume> volume = world->find(name)) {
         Task<Outcome> removing = world->dm->set_state(std::move(volume), "remove\n", "/", cancel);
         outcome = co_await removing;
-        if (outcome) co_return outcome;
+        if (!outcome) co_return outcome;
     }
     Task<Outcome> making = make(world, name, cancel);
     outcome = co_await making;
@@ -200,11 +200,11 @@ Task<Outcome> merge_twice(World* world, std::string number, Cancel* cancel) {
         outcome = co_await making;
     }
     std::shared_ptr<Volume> snapshot = world->find("s" + number);
-    if (outcome || !snapshot) co_return outcome;
+    if (!outcome || !snapshot) co_return outcome;
     const std::string text = "0 128 snapshot-merge disk-real cow" + number + " P 8";
     Task<Outcome> loading = give_table(world, std::move(hand), text, true, cancel);
     outcome = co_await loading;
-    if (outcome) co_return outcome;
+    if (!outcome) co_return outcome;
     world->merged = true;
     Task<Outcome> merging = world->dm->set_state(std::move(snapshot), "merge\n", "/", cancel);
     outcome = co_await merging;
@@ -235,7 +235,8 @@ Task<Status> handworker(World* world) {
                                     ? merge_twice(world, number, mortal.get())
                                     : half_snapshot(world, "cow" + number, mortal.get());
         Outcome outcome = co_await working;
-        check_killed(world, *mortal, number + ": " + (outcome ? outcome->reason() : "what was done by hand"));
+        check_killed(world, *mortal,
+                     number + ": " + (!outcome ? outcome.why().reason() : "what was done by hand"));
         note_told(world, outcome);
         world->look();
     }

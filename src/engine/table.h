@@ -106,6 +106,9 @@ class Table {
     // In the order in which the rows named them, each once.
     const std::vector<std::shared_ptr<Device>>& devices() const { return devices_; }
 
+    // Those that a flush of the table reaches by itself; targets pass it on to others.
+    const std::vector<Device*>& flushed_devices() const { return flushed_devices_; }
+
     // What a device became too small for since the table was built; empty if nothing.
     std::string areas_problem() const;
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <ctime>
 #include <thread>
+#include <unordered_set>
 #include <utility>
 
 #include "base/log.h"
@@ -100,11 +101,24 @@ bool FileSystem::answer_all() {
     });
 }
 
+// A suspended volume was flushed when it was suspended; a volume that another's flush reaches needs none of
+// its own: a stack of thousands would be flushed from each of its levels.
+void FileSystem::flush_all() {
+    std::vector<std::shared_ptr<Volume>> volumes;
+    std::unordered_set<const Device*> reached;
+    for (const auto& volume : dm_.volumes().volumes()) {
+        const std::shared_ptr<Table> table = volume->live();
+        if (!table || volume->suspended()) continue;
+        volumes.push_back(volume);
+        reached.insert(table->flushed_devices().begin(), table->flushed_devices().end());
+    }
+    for (const auto& volume : volumes)
+        if (!reached.contains(volume.get())) spawn(flush_last(volume));
+}
+
 bool FileSystem::finish() {
     Executor& executor = dm_.volumes().executor();
-    // A suspended volume was flushed when it was suspended.
-    for (const auto& volume : dm_.volumes().volumes())
-        if (volume->live() && !volume->suspended()) spawn(flush_last(volume));
+    flush_all();
     // Also for what was abandoned, and lands on a disk that is only slow.
     bool finished = drain(kFinishPatience, [&] {
         waiting_.end_all();

@@ -108,6 +108,7 @@ class FileSystem final : public NamespaceObserver {
     void end_waits();
     bool drain(std::chrono::milliseconds patience, const std::function<bool()>& ended);
     void stop_traces();
+    void flush_all();
     static Task<Status> flush_last(std::shared_ptr<Volume> volume);
     void spawn(Task<Status> task) { dm_.volumes().executor().spawn(std::move(task)); }
 

@@ -39,6 +39,16 @@ test_end_of_the_mount() {
 	cmp log.img again.img
 }
 
+# A stack is flushed once, from its top: from each of its levels a tall one would take for ever.
+test_last_flush_of_a_stack() {
+	image 1M disk.img log.img
+	mount_dmfs "$T/mnt"
+	new_volume v0 "0 2048 log-writes $T/disk.img $T/log.img"
+	for i in 1 2 3 4; do new_volume "v$i" "0 2048 linear v$((i - 1)) 0"; done
+	dd if=/dev/zero of=mnt/v4 bs=4096 count=1 conv=notrunc status=none
+	unmount_dmfs
+	same "$(logged | grep -o flush | wc -l)" 1
+}
 test_command_and_ends() {
 	image 1M disk.img log.img again.img
 	mount_dmfs "$T/mnt"

@@ -88,7 +88,7 @@ hammered() { # HOW...
 	new_volume v "0 2048 linear $T/a.img 0"
 	local how ids=()
 	for how; do change "$how" "${HAMMER_SECONDS:-4}" & ids+=($!); done
-	timeout 50 hammer "${HAMMER_SECONDS:-4}" mnt/v a.img >said || fail "$(<said)"
+	timeout "$((${HAMMER_SECONDS:-4} + 46))" hammer "${HAMMER_SECONDS:-4}" mnt/v a.img >said || fail "$(<said)"
 	wait "${ids[@]}"
 	note "$(tail -n 1 said)"
 }

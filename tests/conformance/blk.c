@@ -14,6 +14,8 @@
  *   blk dump  PATH SECTOR COUNT        its bytes, 16 a line; lines of zeros are left out
  *   blk flush PATH     blk size PATH
  *   blk flip  FILE BYTE                invert one byte of a plain file
+ *   blk serve SECONDS                  one of these a line of input; after its answer a line of \1,
+ *                                      or of \2 where it took longer and was killed
  *
  * PATH may be fd:N, a descriptor that the caller left open.
  *
@@ -26,11 +28,13 @@
 #include <inttypes.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { SECTOR = 512, STEP = 128 };
@@ -190,8 +194,9 @@ static ssize_t read_all(int fd, void *to, size_t bytes, off_t at)
 	return done;
 }
 
-/* One request; on an error halve it, so that the answer names sectors. A half
- * that is no longer a whole logical block (EINVAL) keeps the whole's error. */
+/* One request; on an error halve it, so that the answer names sectors: into powers
+ * of two, which are whole logical blocks of any size while they can be. A half
+ * that is none (EINVAL) keeps the whole's error. */
 static void read_range(int fd, uint64_t at, uint64_t count, int whole)
 {
 	ssize_t n = read_all(fd, buf, count * SECTOR, at * SECTOR);
@@ -203,17 +208,16 @@ static void read_range(int fd, uint64_t at, uint64_t count, int whole)
 		for (uint64_t i = 0; i < count; i++)
 			add_sector(at + i, NULL, err == EINVAL && whole ? whole : err);
 	} else {
-		read_range(fd, at, count / 2, err);
-		read_range(fd, at + count / 2, count - count / 2, err);
+		uint64_t half = 1;
+		while (half * 2 < count)
+			half *= 2;
+		read_range(fd, at, half, err);
+		read_range(fd, at + half, count - half, err);
 	}
 }
 
-int main(int argc, char **argv)
+static int one(int argc, char **argv)
 {
-	if (argc < 3) {
-		fputs("usage: blk VERB PATH [...]\n", stderr);
-		return 2;
-	}
 	const char *verb = argv[1], *path = argv[2];
 	uint64_t a = argc > 3 ? strtoull(argv[3], 0, 0) : 0;
 	uint64_t b = argc > 4 ? strtoull(argv[4], 0, 0) : 0;
@@ -296,4 +300,46 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	return 0;
+}
+
+static void interrupt(int signal) { (void)signal; }
+
+/* Each in a process of its own, as one that waits can only be left behind. */
+static int serve(unsigned seconds)
+{
+	static char line[8192];
+	struct sigaction action = { .sa_handler = interrupt };
+	sigaction(SIGALRM, &action, NULL);
+	while (fgets(line, sizeof line, stdin)) {
+		char *words[16] = { "blk" };
+		int n = 1, status;
+		for (char *word = strtok(line, " \n"); word && n < 15; word = strtok(NULL, " \n"))
+			words[n++] = word;
+		pid_t child = fork();
+		if (!child) {
+			int rc = n < 3 ? 2 : one(n, words);
+			fflush(stdout);
+			_exit(rc);
+		}
+		alarm(seconds);
+		int hangs = waitpid(child, &status, 0) != child;
+		alarm(0);
+		if (hangs) {
+			kill(child, SIGKILL);
+			for (int i = 0; i < 20 && !waitpid(child, &status, WNOHANG); i++)
+				usleep(50000);
+		}
+		printf("%c\n", hangs ? 2 : 1);
+		fflush(stdout);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 3) {
+		fputs("usage: blk VERB PATH [...]\n", stderr);
+		return 2;
+	}
+	return strcmp(argv[1], "serve") ? one(argc, argv) : serve(atoi(argv[2]));
 }

@@ -331,6 +331,21 @@ TEST_CASE("after a merge that could not forget its exceptions are not lost") {
     CHECK(world.tags(*again, 32, 1) == all_of(3, 1));
 }
 
+TEST_CASE("a look at a snapshot pays for what was searched") {
+    World world;
+    auto zero = world.volume("zero", "1099511627776 zero");
+    auto snap = world.volume("snap", "1099511627776 snapshot zero c N 8");
+    for (Sector at : {Sector{0}, Sector{1} << 20, Sector{1} << 30}) CHECK(world.write(*snap, at, 8, 2));
+    constexpr uint64_t kSteps = 1000, kLeast = 100;
+    Look look(nullptr, kSteps);
+    CHECK(snap->extent(0, look).end == 8);
+    uint64_t left = 0;
+    CHECK(snap->extent(8, look).end == Sector{1} << 20);  // thousands of chunks, one by one
+    while (look.step()) left++;
+    CHECK(left <= kSteps - kLeast);
+    CHECK(left > 0);
+}
+
 TEST_CASE("a resume that a target refuses brings the old table back, and requests go on") {
     World world;
     auto volume = world.volume("v", "64 linear o 0");

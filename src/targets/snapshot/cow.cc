@@ -115,15 +115,17 @@ Cow::Piece Cow::piece_locked(Sector at, Sector most) const {
     const Chunk end = chunk_behind(at + most);
     const Chunk jump = first + std::max(kByOne, exceptions_.size() / kByOneShare);
     Chunk next = first + 1;
-    for (; next < end; next++) {
+    size_t searched = 1;
+    for (; next < end; next++, searched++) {
         if (!kept && next == jump) {
             next = next_kept(next, end);
+            searched += exceptions_.size();
             break;
         }
         std::optional<Chunk> other = exceptions_.find(next);
         if (kept ? other != *kept + (next - first) : other.has_value()) break;
     }
-    Piece piece{std::min(most, sector_of(next) - at), {}};
+    Piece piece{std::min(most, sector_of(next) - at), {}, searched};
     if (kept) piece.on_cow = sector_of(*kept) + (at - sector_of(first));
     return piece;
 }

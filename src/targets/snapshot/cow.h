@@ -113,6 +113,7 @@ class Cow : public std::enable_shared_from_this<Cow> {
     struct Piece {
         Sector count = 0;
         std::optional<Sector> on_cow;
+        size_t searched = 0;  // exceptions, to find it
     };
     Piece piece_at(Sector at, Sector most) const;
     // Where [start, end) of the COW device shows in the origin, in no order.

@@ -11,6 +11,8 @@ namespace dmfs::snapshot {
 
 namespace {
 
+constexpr size_t kSearchesAStep = 32;  // of a Look, which counts files that are asked
+
 constexpr const char* kUsage = "ORIGIN COW P|PO|N CHUNK [COUNT FEATURES...]";
 
 // The device, which does not count as open for that.
@@ -257,6 +259,7 @@ bool Row::differs() const {
     return !merges_ && (!cow || cow->state() == Cow::State::invalid);
 }
 
+// What was searched for a piece counts, too: how much that is, the store decides.
 Extent Row::extent(Sector at, Look& look) {
     std::shared_ptr<Cow> cow = claim_.cow();
     const bool lost = !cow || cow->state() == Cow::State::invalid;
@@ -264,6 +267,8 @@ Extent Row::extent(Sector at, Look& look) {
     const Sector sector = start_ + at;
     Cow::Piece piece{length_ - at, {}};
     if (!lost) piece = cow->piece_at(sector, length_ - at);
+    for (size_t steps = piece.searched / kSearchesAStep; steps > 0 && look.step(); steps--) {
+    }
     Device& device = piece.on_cow ? *device_ : *origin_device_;
     Sector place = piece.on_cow.value_or(sector);
     if (place >= device.size()) return {true, at + piece.count};

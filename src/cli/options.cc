@@ -244,10 +244,6 @@ const Known kKnown[] = {
     {"udevcookie", 0, kValue, ignored},
 };
 
-constexpr char kShort[] = "bcCd:fG:hj:m:M:no:O:rS:u:U:vy";
-// In `top`, -n has a number, as in top(1).
-constexpr char kShortOfTop[] = "bcCd:fG:hj:m:M:n:o:O:rS:u:U:vy";
-
 // What getopt_long answers for the first of kKnown, given by its name: no letter.
 constexpr int kFirstByName = 256;
 
@@ -263,6 +259,17 @@ const option* long_options() {
     return all.data();
 }
 
+// In `top`, -n has a number, as in top(1).
+std::string short_options(bool of_top) {
+    std::string letters = "C";  // as c
+    for (const Known& known : kKnown) {
+        if (known.letter == 0) continue;
+        letters += known.letter;
+        if (known.has_value == kValue || (of_top && known.letter == 'n')) letters += ':';
+    }
+    return letters;
+}
+
 // The option that getopt_long found; nullptr if it did not know it.
 const Known* found(int answer) {
     if (answer >= kFirstByName) return &kKnown[answer - kFirstByName];
@@ -276,9 +283,10 @@ const Known* found(int answer) {
 std::string command_of(int argc, char** argv) {
     std::vector<char*> copy(argv, argv + argc);  // getopt_long puts them in order
     copy.push_back(nullptr);
+    const std::string letters = short_options(false);
     optind = 0;
     opterr = 0;
-    while (getopt_long(argc, copy.data(), kShort, long_options(), nullptr) != -1) {
+    while (getopt_long(argc, copy.data(), letters.c_str(), long_options(), nullptr) != -1) {
     }
     opterr = 1;
     return optind < argc ? copy[static_cast<size_t>(optind)] : "";
@@ -290,9 +298,9 @@ CommandLine parse_command_line(int argc, char** argv) {
     CommandLine line;
     if (const char* mode = getenv("DM_DEFAULT_NAME_MANGLING_MODE"))
         line.options.mangling = parse_mangling(mode);
-    const char* letters = command_of(argc, argv) == "top" ? kShortOfTop : kShort;
+    const std::string letters = short_options(command_of(argc, argv) == "top");
     optind = 0;
-    for (int answer; (answer = getopt_long(argc, argv, letters, long_options(), nullptr)) != -1;) {
+    for (int answer; (answer = getopt_long(argc, argv, letters.c_str(), long_options(), nullptr)) != -1;) {
         const Known* known = found(answer);
         if (known == nullptr) throw Refused(EINVAL, "");
         known->take(line.options, *known, optarg);

@@ -23,15 +23,15 @@ bool FeatureWords::next() {
     return true;
 }
 
-bool FeatureWords::is(std::string_view name) const {
-    const std::string& word = setup_.word(name_);
-    return word.size() == name.size() && strncasecmp(word.data(), name.data(), name.size()) == 0;
+bool FeatureWords::is(std::string_view wanted) const {
+    const std::string& word = name();
+    return word.size() == wanted.size() && strncasecmp(word.data(), wanted.data(), wanted.size()) == 0;
 }
 
-std::optional<std::string_view> FeatureWords::value_of(std::string_view name) const {
-    const std::string_view word = setup_.word(name_);
-    if (word.size() <= name.size() || !word.starts_with(name) || word[name.size()] != ':') return {};
-    return word.substr(name.size() + 1);
+std::optional<std::string_view> FeatureWords::value_of(std::string_view wanted) const {
+    const std::string_view word = name();
+    if (word.size() <= wanted.size() || !word.starts_with(wanted) || word[wanted.size()] != ':') return {};
+    return word.substr(wanted.size() + 1);
 }
 
 Refused FeatureWords::refuse(std::string reason, std::string remedy) const {
@@ -39,13 +39,13 @@ Refused FeatureWords::refuse(std::string reason, std::string remedy) const {
 }
 
 Refused FeatureWords::unknown(std::string remedy) const {
-    return refuse("there is no '" + setup_.word(name_) + "' among the " + what_, std::move(remedy));
+    return refuse("there is no '" + name() + "' among the " + what_, std::move(remedy));
 }
 
 void FeatureWords::need(size_t words, std::string_view usage) const {
     const size_t left = end_ - next_;
     if (left >= words) return;
-    throw refuse(setup_.word(name_) + " wants " + std::to_string(words) + (words == 1 ? " word" : " words") +
+    throw refuse(name() + " wants " + std::to_string(words) + (words == 1 ? " word" : " words") +
                      " after it, and of those announced " + std::to_string(left) +
                      (left == 1 ? " is" : " are") + " left",
                  std::string(usage));

@@ -34,9 +34,10 @@ class FeatureWords {
 
     // Where the name stands, and which it is.
     size_t index() const { return name_; }
-    bool is(std::string_view name) const;
+    const std::string& name() const { return setup_.word(name_); }
+    bool is(std::string_view wanted) const;
     // The VALUE of "NAME:VALUE", which may be empty. This name counts with its case.
-    std::optional<std::string_view> value_of(std::string_view name) const;
+    std::optional<std::string_view> value_of(std::string_view wanted) const;
     Refused refuse(std::string reason, std::string remedy) const;
     Refused unknown(std::string remedy) const;
 

@@ -210,8 +210,7 @@ class Features {
     }
 
     void set(bool& feature) {
-        if (feature)
-            throw words_.refuse("feature " + setup_.word(words_.index()) + " is given twice", "once");
+        if (feature) throw words_.refuse("feature " + words_.name() + " is given twice", "once");
         feature = true;
         if (settings_.drop_writes && settings_.error_writes)
             throw words_.refuse("a write can't both vanish and fail", "one of drop_writes, error_writes");

@@ -83,7 +83,7 @@ class OptionWords {
             throw words_.refuse("tags beside the data come with the target integrity, which there is not yet",
                                 "a cipher without tags");
         if (!bytes || *bytes == 0 || *bytes > kMostTag || strcasecmp(profile.c_str(), "none") != 0)
-            throw words_.refuse("'" + setup_.word(words_.index()) + "' is no kind of tags",
+            throw words_.refuse("'" + words_.name() + "' is no kind of tags",
                                 "integrity:BYTES:none, 1 to " + std::to_string(kMostTag) + " bytes");
         options.integrity = std::to_string(*bytes) + ":" + profile;
     }

@@ -184,7 +184,7 @@ class Reader {
     uint64_t most_blocks() const { return kMost / sectors_in(settings_.data_block); }
 
     void fec_number(uint64_t& number, uint64_t least, uint64_t most) {
-        const std::string& name = setup_.word(words_->index());
+        const std::string& name = words_->name();
         size_t index = value();
         number = setup_.number(index, name, least, most);
         if (&number == &fec_.blocks) fec_blocks_at_ = index;
